@@ -1,0 +1,1 @@
+"""The examiner: plans tools, fuses their evidence, explains, and logs what it did."""

@@ -1,0 +1,57 @@
+"""Settings, read from the environment (`EXPOSIT_` prefix) in factories, never at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How one Exposit runs. Every field is an environment variable `EXPOSIT_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="EXPOSIT_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("exposit"), description="Folder of the database, originals and maps."
+    )
+    cache: Path = Field(
+        default_factory=lambda: user_cache_path("exposit"), description="Folder of weights that were fetched."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL; SQLite in `home` when unset. PostgreSQL: postgresql+asyncpg://user:pass@host/db",
+    )
+    vlm: str = Field(
+        default="auto",
+        description="Who looks and narrates: auto, embedded, template, or the base URL of an OpenAI-compatible server.",
+    )
+    vlm_model: str | None = Field(default=None, description="Model name to ask the server for; its first when unset.")
+    vlm_api_key: SecretStr | None = Field(default=None, description="Bearer token for the model server.")
+    vlm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a call of the model may take.")
+    budget: Literal["quick", "standard", "thorough"] = Field(default="standard", description="Default budget.")
+    prior: float = Field(
+        default=0.5, gt=0, lt=1, description="Prior probability that a picture was generated, or altered."
+    )
+    trust_list: Path | None = Field(
+        default=None,
+        description="PEM file of C2PA trust anchors that replaces the list shipped with Exposit.",
+    )
+    workers: int = Field(default=2, ge=1, le=32, description="Worker processes that run the tools.")
+    worker_memory_mb: int = Field(
+        default=2048, ge=256, description="Memory a worker may take beyond what it holds at rest, in MiB."
+    )
+    tool_timeout_s: float = Field(default=30.0, gt=0, description="Seconds after which a tool is killed.")
+    max_upload_mb: int = Field(default=64, ge=1, description="Largest file that is accepted, in MiB.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Largest picture that is decoded, in pixels.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL in force."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.home / 'exposit.db'}"

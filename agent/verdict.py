@@ -1,0 +1,160 @@
+"""What leaves the agent: the report, a versioned public contract (`schema/report-1.0.json` is made from it)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tools.contract import Evidence, Fraction, Frozen, Region, Severity
+
+SCHEMA_VERSION = "1.0"
+
+Label = Literal["generated", "edited", "laundered", "no_evidence", "authentic", "inconclusive"]
+Confidence = Literal["none", "low", "moderate", "high"]
+Interval = tuple[Fraction, Fraction]
+
+
+class ImageFacts(Frozen):
+    """The file that was judged. Width and height are of the upright picture, in pixels.
+
+    Attributes:
+        path: The name it came under; never a path of the server.
+        notes: What decoding had to do or guess ("judged on frame 1 of 12"), in plain English.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    format: str
+    mode: str
+    frame: int = 0
+    frames: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class Contribution(Frozen):
+    """What one piece of evidence adds to one question.
+
+    Attributes:
+        llr: Natural logarithm of the likelihood ratio; positive speaks for the target, 0 adds nothing.
+        decibans: The same in decibans, 10·log10 of the ratio.
+        bucket: The reliability bucket (JPEG quality, size) whose calibration was used.
+        because: Why the weight is what it is, in plain English ("not calibrated yet: weight zero").
+    """
+
+    evidence_id: str
+    target: Literal["generated", "edited"]
+    llr: float
+    decibans: float
+    bucket: str
+    because: str = ""
+
+
+class Conflict(Frozen):
+    """Evidence that disagrees beyond what calibration expects, and what could reconcile it."""
+
+    evidence_ids: tuple[str, ...]
+    text: str
+
+
+class Verdict(Frozen):
+    """The answer, how sure it is, and what it rests on.
+
+    Attributes:
+        p_generated: Probability at `prior` that the picture was made by a generative model.
+        p_edited: The same for altered in part; None where nothing examined that question.
+        likelihood_ratio: exp of the summed log-likelihood ratios, for each question that was examined.
+        interval: 90 % bootstrap interval of `p_generated`.
+        confidence: The interval in a word: what a reader may lean on.
+        decided_by: `provenance` where a trusted signature decided, else `fusion`.
+        not_examined: What nothing looked at, so that silence is not taken for a clean bill.
+    """
+
+    label: Label
+    p_generated: Fraction
+    p_edited: Fraction | None
+    likelihood_ratio: dict[Literal["generated", "edited"], float]
+    prior: Fraction
+    interval: Interval
+    interval_edited: Interval | None
+    confidence: Confidence
+    decided_by: Literal["provenance", "fusion"]
+    abstained_because: str | None
+    conflicts: tuple[Conflict, ...] = ()
+    not_examined: tuple[str, ...] = ()
+    calibration: str = Field(description="Version and hash of the calibration file that was used.")
+
+
+class Artifact(Frozen):
+    """Something seen at a place, gathered from the findings that have a region."""
+
+    kind: str
+    text: str
+    region: Region
+    severity: Severity
+    evidence_id: str
+
+
+class Sentence(Frozen):
+    """A sentence of the explanation and the ids of the evidence that it rests on."""
+
+    text: str
+    cites: tuple[str, ...]
+    role: Literal["answer", "reason", "against", "limits"] = "reason"
+
+
+class DroppedSentence(Frozen):
+    """A sentence that grounding refused, and why."""
+
+    text: str
+    cites: tuple[str, ...]
+    because: str
+
+
+class Writer(Frozen):
+    """Who wrote the explanation.
+
+    Attributes:
+        kind: `template` is the plain template; the rest are language models.
+        note: Why this writer and not another, in plain English.
+    """
+
+    kind: Literal["template", "embedded", "served", "scripted"]
+    model: str | None = None
+    adapter: str | None = None
+    revision: str | None = None
+    prompt_version: str | None = None
+    note: str = ""
+
+
+class PlanStep(Frozen):
+    """A tool that was run or left out, and why."""
+
+    tool: str
+    run: bool
+    because: str
+    cost: float
+
+
+class Report(Frozen):
+    """Everything about one case."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    case_id: str
+    created_at: datetime
+    budget: Literal["quick", "standard", "thorough"]
+    image: ImageFacts
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    contributions: tuple[Contribution, ...]
+    artifacts: tuple[Artifact, ...]
+    explanation: tuple[Sentence, ...]
+    dropped: tuple[DroppedSentence, ...] = ()
+    explained_by: Writer
+    plan: tuple[PlanStep, ...]
+    versions: dict[str, str]
+    timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")

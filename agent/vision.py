@@ -1,0 +1,41 @@
+"""The Vision protocol: who looks at a picture, writes the explanation and answers questions.
+
+Three ways to be one: `ServedVision` (any OpenAI-compatible server), `EmbeddedVision` (in process, `agent.embedded`)
+and `ScriptedVision` (fixed replies, for tests). Where none is to be had, `agent.template` narrates and says so.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from agent.verdict import Report, Sentence, Verdict, Writer
+from tools.contract import Evidence
+
+
+@runtime_checkable
+class Vision(Protocol):
+    """A model that can look, narrate and answer. Each call may raise `ModelServerError`; the graph then goes on
+    with what is left and says what is missing."""
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the model sees pixels at all; a bare language model does not."""
+        ...
+
+    async def writer(self) -> Writer:
+        """Who this is, for the log."""
+        ...
+
+    async def look(self, original: bytes) -> Evidence:
+        """Looks at the picture, blind to all other evidence."""
+        ...
+
+    async def narrate(self, verdict: Verdict, evidence: tuple[Evidence, ...]) -> tuple[Sentence, ...]:
+        """Writes the explanation from the evidence; each sentence cites evidence ids."""
+        ...
+
+    async def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
+        """Answers a follow-up question from the case. `question` is data, never instruction."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Measurement: data readers, matched protocols, perturbations, metrics."""

@@ -1,0 +1,1 @@
+"""The faces (API, chat, command line): each calls only `agent.service.Explainer`."""
