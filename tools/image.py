@@ -5,11 +5,14 @@ PLACEHOLDER OF THE INTERFACE: to be completed.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps
 
 from tools.contract import Frozen, MapRef
 
@@ -32,7 +35,12 @@ class MapBook:
 
     def add(self, name: str, values: npt.NDArray[np.floating] | npt.NDArray[np.uint8], caption: str) -> MapRef:
         """Keeps a map. `values` is HxW in [0, 1] (drawn in grey) or HxWx3 uint8."""
-        raise NotImplementedError
+        array = values if values.dtype == np.uint8 else np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(array).save(buffer, "PNG")
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        self.png[digest] = buffer.getvalue()
+        return MapRef(name=name, sha256=digest, caption=caption, width=array.shape[1], height=array.shape[0])
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,18 @@ class SourceImage:
         Raises:
             ImageError: with a code of `REFUSALS`.
         """
-        raise NotImplementedError
+        with Image.open(io.BytesIO(data)) as file:
+            upright = ImageOps.exif_transpose(file).convert("RGB")
+            return cls(
+                data=data, name=name, sha256=hashlib.sha256(data).hexdigest(), format=file.format or "?",
+                width=upright.width, height=upright.height, mode=file.mode, frame=0, frames=1, orientation=1,
+                notes=(), rgb=np.asarray(upright),
+            )
 
     @cached_property
     def luma(self) -> npt.NDArray[np.float32]:
         """HxW luma (BT.601) in 0..255."""
-        raise NotImplementedError
+        return (self.rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.float32)
 
     @property
     def seed(self) -> int:
