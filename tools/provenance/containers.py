@@ -144,6 +144,7 @@ def _jpeg(data: bytes, found: Metadata) -> None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment of a JPEG before its image data; stops at the first that is broken."""
     at = 2
     for _ in range(MAX_BLOCKS):
         if at + 4 > len(data) or data[at] != 0xFF:
