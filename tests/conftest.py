@@ -43,8 +43,6 @@ def encoded(image: Image.Image, fmt: str = "JPEG", **options: object) -> bytes:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, TestReport, TestReport]:
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, TestReport, TestReport]:
     """Under `EXPOSIT_TEST_STRICT` a skipped test is a failed one: CI has everything that a test may need."""
     report = yield
     if os.environ.get("EXPOSIT_TEST_STRICT") and report.skipped and not hasattr(report, "wasxfail"):
