@@ -84,9 +84,18 @@ class SourceImage:
         with Image.open(io.BytesIO(data)) as file:
             upright = ImageOps.exif_transpose(file).convert("RGB")
             return cls(
-                data=data, name=name, sha256=hashlib.sha256(data).hexdigest(), format=file.format or "?",
-                width=upright.width, height=upright.height, mode=file.mode, frame=0, frames=1, orientation=1,
-                notes=(), rgb=np.asarray(upright),
+                data=data,
+                name=name,
+                sha256=hashlib.sha256(data).hexdigest(),
+                format=file.format or "?",
+                width=upright.width,
+                height=upright.height,
+                mode=file.mode,
+                frame=0,
+                frames=1,
+                orientation=1,
+                notes=(),
+                rgb=np.asarray(upright),
             )
 
     @cached_property
