@@ -22,6 +22,7 @@ from PIL import Image
 
 from evals import datasets
 from evals.perturb import decode, jpeg
+from finetune.cards import write_weights
 from tools.diffusion import SIGMAS, Denoiser, preconditioning
 
 SIDE = 64
@@ -110,16 +111,17 @@ def train(
                 part,
             )
             part.replace(kept)
-    return average.eval()
+    average.eval()
+    return average
 
 
-@torch.inference_mode()
 def psnr_at(network: Denoiser, photographs: list[Pixels], sigma: float, seed: int = 1) -> tuple[float, float]:
     """Mean PSNR in dB of noisy and of denoised crops of `photographs` at noise level `sigma`."""
     clean = batch_of(photographs, 64, seed, 0)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     noisy = clean + sigma * noise
-    restored = network(noisy, torch.full((len(clean),), sigma))
+    with torch.inference_mode():
+        restored = network(noisy, torch.full((len(clean),), sigma))
     noisy_db, restored_db = (
         float((10 * torch.log10(4 / ((x - clean) ** 2).mean(dim=(1, 2, 3)))).mean()) for x in (noisy, restored)
     )
@@ -128,8 +130,6 @@ def psnr_at(network: Denoiser, photographs: list[Pixels], sigma: float, seed: in
 
 def main() -> None:
     """Trains, prints what the model can do, and writes its weights."""
-    from finetune.cards import write_weights
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/inverter"))
