@@ -8,13 +8,19 @@ for JPEG that was compressed twice.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, JpegImagePlugin
 
-from tools.signal import Plane
+from tools.signal import Plane, as_in_file, luma_of, tile_grid
+
+if TYPE_CHECKING:
+    from tools.image import SourceImage
 
 Table = npt.NDArray[np.int64]
 
@@ -39,6 +45,11 @@ _EDGES = int(_REACH / _BIN) + 1
 _CENTRES = (np.arange(_EDGES) * _BIN).astype(np.float32)  # of coefficients' absolute values
 _MAX_STEP = 80
 _LEAST_TELLING = 200
+"""With fewer coefficients apart from zero than this, nothing is said."""
+_ROUNDING = 0.4
+"""Standard deviation that rounding pixels to whole numbers (in RGB, then luma) adds to a coefficient."""
+_LOGISTIC = 1.702  # the logistic curve at this slope lies within 0.01 of the normal distribution
+_EARLIER = range(20, 100)
 
 
 def standard_table(quality: int, *, chroma: bool = False) -> Table:
@@ -166,7 +177,7 @@ class Grid:
     coefficients: int
 
 
-def find_grid(crops: list[Plane], *, noise: float = 0.4, skip_origin: bool = False) -> Grid | None:
+def find_grid(crops: list[Plane], *, noise: float = _ROUNDING, skip_origin: bool = False) -> Grid | None:
     """Finds the likeliest grid in crops that start at multiples of 8 px of the same plane.
 
     Args:
@@ -202,7 +213,7 @@ def find_grid(crops: list[Plane], *, noise: float = 0.4, skip_origin: bool = Fal
     return Grid(best % 8, best // 8, int(nats[best].argmax()) + 1, float(peak[best]), margin, int(telling[best]))
 
 
-def fit_quality(crops: list[Plane], x: int, y: int, *, noise: float = 0.4) -> tuple[int, float]:
+def fit_quality(crops: list[Plane], x: int, y: int, *, noise: float = _ROUNDING) -> tuple[int, float]:
     """The quality whose steps fit best at a known grid offset, from all low coefficients, and its nats each."""
     histograms = np.zeros((len(FREQUENCIES), _EDGES), np.float32)
     for crop in crops:
@@ -211,6 +222,14 @@ def fit_quality(crops: list[Plane], x: int, y: int, *, noise: float = 0.4) -> tu
             histograms[index] += _histogram(coefficients[..., v, u])
     nats, _ = _nats(histograms, noise, FREQUENCIES)
     return int(nats.argmax()) + 1, float(nats.max())
+
+
+def noise_after(table: Table) -> float:
+    """Noise that a last compression with `table` adds to a coefficient of another grid, to one decimal.
+
+    A block of another grid mixes the neighbouring frequencies, so the low steps count together.
+    """
+    return round(float(np.sqrt(_ROUNDING**2 + np.mean(table[:5, :5].astype(np.float64) ** 2) / 12)), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,57 +263,106 @@ def find_earlier(crops: list[Plane], table: Table, *, reach: int = 24) -> Earlie
     """
     seen = [blocks_of(crop) for crop in crops]
     before = [blocks_of(crop[4:, 4:]) for crop in crops]
-    values = np.arange(-reach, reach + 1)
-    gains = np.zeros((len(FREQUENCIES), _MAX_STEP + 1))
+    steps = _steps_by_quality()[_EARLIER[0] - 1 : _EARLIER[-1]]
+    gains = np.zeros((len(_EARLIER), len(FREQUENCIES)))
     total = 0.0
     for index, (v, u) in enumerate(FREQUENCIES):
         last = int(table[v, u])
-        seen_values = np.concatenate([c[..., v, u].ravel() for c in seen])
+        levels = np.rint(np.concatenate([c[..., v, u].ravel() for c in seen]) / last).astype(np.int64)
         original = np.concatenate([c[..., v, u].ravel() for c in before])
-        levels = np.rint(seen_values / last).astype(np.int64)
-        observed = np.bincount((levels[np.abs(levels) <= reach] + reach), minlength=2 * reach + 1).astype(np.float64)
-        # Only levels apart from zero tell; zeros swell with any compression.
-        telling = observed.copy()
-        telling[reach] = 0.0
-        if telling.sum() < 50:
+        observed = np.bincount(levels[np.abs(levels) <= reach] + reach, minlength=2 * reach + 1).astype(np.float64)
+        observed[reach] = 0.0  # only levels apart from zero tell; zeros swell with any compression
+        if observed.sum() < 50:
             continue
-        total += float(telling.sum())
-        alone = _expected(original, 1, last, values)
-        for step in range(1, _MAX_STEP + 1):
-            twice = _expected(original, step, last, values)
-            gains[index, step] = float((telling * (np.log(twice) - np.log(alone))).sum())
-    if total < 500:
+        total += float(observed.sum())
+        alone = np.log(_expected(original, 1, last, reach))
+        distinct, where = np.unique(steps[:, v, u], return_inverse=True)
+        gain = [float(observed @ (np.log(_expected(original, int(step), last, reach)) - alone)) for step in distinct]
+        gains[:, index] = np.array(gain)[where]
+    if total < _LEAST_TELLING:
         return None
-    rows = np.arange(len(FREQUENCIES))
-    qualities = np.arange(20, 100)
-    by_quality = np.array(
-        [
-            gains[rows, np.minimum([standard_table(int(q))[k] for k in FREQUENCIES], _MAX_STEP)].sum() / total
-            for q in qualities
-        ]
-    )
+    by_quality = gains.sum(axis=1) / total
     best = int(by_quality.argmax())
-    far = by_quality[np.abs(qualities - qualities[best]) > 5]
-    return Earlier(int(qualities[best]), float(by_quality[best]), float(by_quality[best] - far.max()))
+    far = by_quality[np.abs(np.arange(len(_EARLIER)) - best) > 5]
+    return Earlier(_EARLIER[best], float(by_quality[best]), float(by_quality[best] - far.max()))
 
 
-def _expected(original: Plane, step: int, last: int, values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Probability of each quantised value other than zero after steps `step` and then `last`."""
-    edge = len(values) // 2
+def _expected(original: Plane, step: int, last: int, reach: int) -> npt.NDArray[np.float64]:
+    """Probability of each quantised value from -reach to reach, save 0, after `step` and then `last`."""
     first = np.rint(original / step).astype(np.int64)
-    limit = int(min(max(np.abs(first).max(), 1), (edge + 2) * last // step + 2))
+    limit = (reach + 2) * last // step + 2
     counts = np.bincount(np.clip(first, -limit, limit) + limit, minlength=2 * limit + 1)[1:-1].astype(np.float64)
-    centres = np.arange(-limit + 1, limit) * step
-    # Between the two compressions pixels are rounded to whole numbers: a logistic stand-in for that noise (sd 0.4).
-    low = (values[:, None] - 0.5) * last
-    spread = 1.702 / 0.4
+    centres = np.arange(1 - limit, limit) * step
+    edges = (np.arange(-reach, reach + 2) - 0.5) * last
+    # Between the two compressions pixels are rounded to whole numbers: a logistic curve stands in for that noise.
+    below = 1 / (1 + np.exp(-np.clip(_LOGISTIC / _ROUNDING * (edges[:, None] - centres), -50, 50)))
+    expected: npt.NDArray[np.float64] = np.diff(below @ counts)
+    expected[reach] = 0.0
+    expected *= 0.95 / max(float(expected.sum()), 1.0)
+    expected += 0.05 / len(expected)
+    return expected / expected.sum()
 
-    def below(bound: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1 / (1 + np.exp(-np.clip(spread * (bound - centres), -50, 50)))
 
-    expected = ((below(low + last) - below(low)) * counts).sum(axis=1)
-    expected[edge] = 0.0
-    smooth = np.full(len(values), 1.0)
-    share: npt.NDArray[np.float64] = expected / max(expected.sum(), 1.0)
-    share = 0.95 * share + 0.05 * smooth / smooth.sum()
-    return share / share.sum()
+_SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
+_DECODED_PIXELS = 16_000_000
+_CROP = 256
+_FEWEST_PIXELS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFile:
+    """What a JPEG file says of its own compression.
+
+    Attributes:
+        tables: Luma first, 8x8 in natural order.
+        chroma: `4:4:4`, `4:2:2`, `4:2:0`, `other`, or `none` for grey.
+        progressive: Whether the file is progressive.
+        is_ycc: Whether its first channel is luma, so that luma coefficients can be had from its pixels.
+        has_profile: Whether a colour profile lies in the file, so that its pixels may have been converted.
+    """
+
+    tables: tuple[Table, ...]
+    chroma: str
+    progressive: bool
+    is_ycc: bool
+    has_profile: bool
+
+    @classmethod
+    def read(cls, image: SourceImage) -> JpegFile | None:
+        """Reads the header; None where the file is no JPEG."""
+        if image.format not in ("JPEG", "MPO"):
+            return None
+        with Image.open(io.BytesIO(image.data), formats=("JPEG", "MPO")) as file:
+            assert isinstance(file, JpegImagePlugin.JpegImageFile)  # noqa: S101 - narrows the type: both plugins are
+            tables = tuple(np.array(file.quantization[key]).reshape(8, 8) for key in sorted(file.quantization))
+            sampling = JpegImagePlugin.get_sampling(file)
+            return cls(
+                tables=tables,
+                chroma="none" if file.mode == "L" else _SAMPLING.get(sampling, "other"),
+                progressive=bool(file.info.get("progressive")),
+                is_ycc=file.mode == "L" or (file.mode == "RGB" and file.info.get("adobe_transform", 1) != 0),
+                has_profile="icc_profile" in file.info,
+            )
+
+
+def luma_crops(image: SourceImage, *, count: int, jpeg: JpegFile | None = None) -> list[Plane]:
+    """Seeded luma crops of up to 256 px in the orientation of the file, from multiples of 8 px.
+
+    A JPEG of up to 16 megapixels is decoded once more, to luma alone: free of chroma and colour profile. Others are
+    cropped from the pixels that are judged, so that no float copy of a large picture is made.
+
+    Returns:
+        No crop where the picture is under 24 px in a side.
+    """
+    height, width = image.rgb.shape[:2]
+    if min(height, width) < _FEWEST_PIXELS:
+        return []
+    pixels = as_in_file(image.rgb, image.orientation)
+    if jpeg is not None and jpeg.is_ycc and height * width <= _DECODED_PIXELS:
+        with Image.open(io.BytesIO(image.data), formats=("JPEG", "MPO")) as file:
+            file.draft("L", file.size)
+            pixels = np.asarray(file.convert("L"))
+    size = min(_CROP, min(pixels.shape[:2]))
+    tiles = tile_grid(*pixels.shape[:2], size, max(size // 8 * 8, 8), cap=count, seed=image.seed, align=8)
+    crops = [pixels[top : top + size, left : left + size] for top, left in tiles.corners]
+    return [crop.astype(np.float32) if crop.ndim == 2 else luma_of(crop) for crop in crops]
