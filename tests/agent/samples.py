@@ -61,7 +61,7 @@ def sample(case_id: str, *, sha256: str = HASH, name: str = "a.jpg", label: str 
         ),
     )
     verdict = Verdict(
-        label=label,  # type: ignore[arg-type]  # checked by pydantic
+        label=label,  # checked by pydantic
         p_generated=0.9,
         p_edited=None,
         likelihood_ratio={"generated": 9.0},
@@ -84,9 +84,7 @@ def sample(case_id: str, *, sha256: str = HASH, name: str = "a.jpg", label: str 
         ),
         verdict=verdict,
         evidence=evidence,
-        contributions=(
-            Contribution(evidence_id="frequency", target="generated", llr=2.2, decibans=9.5, bucket="q90"),
-        ),
+        contributions=(Contribution(evidence_id="frequency", target="generated", llr=2.2, decibans=9.5, bucket="q90"),),
         artifacts=(Artifact(kind="grid", text="A grid.", region=BOX, severity="weak", evidence_id="frequency"),),
         explanation=(Sentence(text="It shows peaks.", cites=("frequency",), role="answer"),),
         dropped=(DroppedSentence(text="It has six fingers.", cites=(), because="cites nothing"),),
