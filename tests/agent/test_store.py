@@ -70,14 +70,13 @@ class TestTables:
         }
         assert await look(url, checks) == wanted
 
-    async def test_many_may_open_a_new_database_at_once(self, url: str) -> None:
-        stores = await asyncio.gather(*(Store.open(url) for _ in range(6)))
+    async def test_many_may_open_a_new_database_at_once(self, empty_url: str) -> None:
+        stores = await asyncio.gather(*(Store.open(empty_url) for _ in range(6)))
         assert [await store.verify_audit() for store in stores] == [0] * 6
         for store in stores:
             await store.close()
 
     async def test_a_database_of_a_newer_version_is_refused(self, url: str) -> None:
-        await (await Store.open(url)).close()
         await sql(url, "UPDATE alembic_version SET version_num = '9999'")
         with pytest.raises(ConfigurationError, match="newer version of Exposit"):
             await Store.open(url)
@@ -277,7 +276,6 @@ class TestManyAtOnce:
         await finish(store, "after")
         assert await store.verify_audit() == len(await store.audit(limit=1000)) > 2
 
-    @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
     async def test_killing_the_writer_loses_no_recorded_case(self, url: str) -> None:
         recorded: list[str] = []
         for rounds in range(2):
