@@ -220,8 +220,8 @@ def card(made: Calibration) -> str:
     lines = [
         "# Calibration of the tools",
         "",
-        "Written by `finetune/calibrate.py` together with `calibration.json`; what is fitted, and why so, stands at its "
-        "top. What the numbers do to a verdict: docs/VERDICTS.md.",
+        "Written by `finetune/calibrate.py` together with `calibration.json`; what is fitted, and why so, stands at "
+        "its top. What the numbers do to a verdict: docs/VERDICTS.md.",
         "",
         f"- Command: `{made.made_by}`",
         f"- Scores: {', '.join(f'{name} {n}' for name, n in made.rows.items()) or 'none'}; "
