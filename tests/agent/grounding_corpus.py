@@ -428,7 +428,7 @@ def render(wording: str, fact: Fact, rng: random.Random, *, place: str | None = 
         out = out.replace(f"{{{slot}:i}}", whole)
         spelled = WORDS[int(value)] if value <= 12 and value == int(value) else whole
         out = out.replace(f"{{{slot}:n}}", rng.choice([whole, spelled]))
-        percent = f"{value * 100:.0f}"
+        percent = f"{value * 100:.0f}" if 0.01 <= value <= 0.99 else f"{value * 100:.1f}"
         ways = [f"{value:g}", f"{value:.2f}", f"{percent} %", f"{percent}%", f"{percent} percent", f"{hedge}{percent} per cent"]
         out = out.replace(f"{{{slot}:%}}", rng.choice(ways))
         rounded = f"{value:.0f}" if value >= 2 else f"{value:.2f}"
@@ -441,7 +441,7 @@ def render(wording: str, fact: Fact, rng: random.Random, *, place: str | None = 
         out = out.replace("{place}", rng.choice(PLACES[spot]))
     for slot, name in fact.names.items():
         out = out.replace(f"{{{slot}}}", name)
-    return (out[0].upper() + out[1:]).replace("about about", "about").replace("About about", "About")
+    return (out[0].upper() + out[1:]).replace("bout about", "bout").replace("bout roughly", "bout")
 
 
 def _half(items: list[str], held_out: bool) -> list[str]:
@@ -505,12 +505,17 @@ def _other(fact: Fact, each: World, slot: str, rng: random.Random) -> float:
     if "verdict" in fact.cites:
         v = each.verdict
         known += [v.p_generated, 1 - v.p_generated, *v.interval, v.likelihood_ratio["generated"], 0.31, 0.2, 0.44]
-    while True:
-        factor = rng.choice([0.3, 0.5, 0.7, 1.4, 1.8, 2.5, 3.0])
+    for _ in range(500):
+        factor = rng.choice([0.2, 0.3, 0.5, 0.7, 1.4, 1.8, 2.5, 3.0, 4.0, 7.0])
         other = value * factor
         other = float(round(other)) if value == int(value) else round(other, 3 if value < 0.1 else 2)
         if value < 1 and other > 0.99:
             other = round(rng.uniform(0.1, 0.98), 2)
-        near = any(abs(other - k) <= 0.12 * max(abs(k), abs(other)) + 0.011 * (value < 1) for k in known)
+        near = any(
+            abs(other - k) <= 0.12 * max(abs(k), abs(other)) + 0.011 * (value < 1)
+            or (other >= 1.5 and round(other) == round(k))
+            for k in known
+        )
         if other > 0 and not near:
             return other
+    raise AssertionError(f"no wrong value was found for {slot} = {value}")
