@@ -68,11 +68,15 @@ class Explainer:
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-    async def explain(self, submission: Submission, *, budget: Literal["quick", "standard", "thorough"] | None = None) -> Report:
+    async def explain(
+        self, submission: Submission, *, budget: Literal["quick", "standard", "thorough"] | None = None
+    ) -> Report:
         """Examines one picture. Raises ImageError where it cannot be judged."""
         raise NotImplementedError
 
-    def stream(self, submission: Submission, *, budget: Literal["quick", "standard", "thorough"] | None = None) -> AsyncIterator[Event]:
+    def stream(
+        self, submission: Submission, *, budget: Literal["quick", "standard", "thorough"] | None = None
+    ) -> AsyncIterator[Event]:
         """The same, as events; the last one is the report."""
         raise NotImplementedError
 
@@ -84,7 +88,9 @@ class Explainer:
         """The stored report. Raises NotFoundError."""
         raise NotImplementedError
 
-    async def cases(self, *, limit: int = 50, before: datetime | None = None, sha256: str | None = None, label: Label | None = None) -> list[CaseSummary]:
+    async def cases(
+        self, *, limit: int = 50, before: datetime | None = None, sha256: str | None = None, label: Label | None = None
+    ) -> list[CaseSummary]:
         """The newest cases first."""
         raise NotImplementedError
 
