@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from agent import wording
 from agent.numerals import Known, from_mapping, quantities, same
@@ -36,7 +37,9 @@ HOUSE_RULES = (
 
 _TOOLS = ("frequency", "patch", "inversion", "semantic", "compression", "splice", "provenance", "vision")
 _MOST_SEVERE = {"info": 0.55, "weak": 0.65, "moderate": 0.8, "strong": 0.92}
-_DENIES_QUOTE = re.compile(r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I)
+_DENIES_QUOTE = re.compile(
+    r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
+)
 _ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", re.I)
 _NEEDS = {
     "weight": _ABOUT_WEIGHT,
@@ -48,23 +51,339 @@ _NEEDS = {
 """Numbers that may be told only in a clause that says what they are."""
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
 _STOP = frozenset(
-    "a about above after all almost also although am an and any are around as at be because been before being below between both but by can come "
-    "comes could did do does each either every far few for from further had has have here how however if in into is it its itself just less lie lies "
-    "like made make makes may might more most much must nearly neither no nobody none nor not nothing of off on once one only or other out over own per "
-    "put quite rather roughly same say says see seen sees she should since so some such than that the their them then there these they this those "
-    "though through to together too towards toward under until up upon very was way well were what when where which while who whose why will with "
-    "within without would yet you your".split()
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "all",
+        "almost",
+        "also",
+        "although",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "around",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "come",
+        "comes",
+        "could",
+        "did",
+        "do",
+        "does",
+        "each",
+        "either",
+        "every",
+        "far",
+        "few",
+        "for",
+        "from",
+        "further",
+        "had",
+        "has",
+        "have",
+        "here",
+        "how",
+        "however",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "less",
+        "lie",
+        "lies",
+        "like",
+        "made",
+        "make",
+        "makes",
+        "may",
+        "might",
+        "more",
+        "most",
+        "much",
+        "must",
+        "nearly",
+        "neither",
+        "no",
+        "nobody",
+        "none",
+        "nor",
+        "not",
+        "nothing",
+        "of",
+        "off",
+        "on",
+        "once",
+        "one",
+        "only",
+        "or",
+        "other",
+        "out",
+        "over",
+        "own",
+        "per",
+        "put",
+        "quite",
+        "rather",
+        "roughly",
+        "same",
+        "say",
+        "says",
+        "see",
+        "seen",
+        "sees",
+        "she",
+        "should",
+        "since",
+        "so",
+        "some",
+        "such",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "though",
+        "through",
+        "to",
+        "together",
+        "too",
+        "towards",
+        "toward",
+        "under",
+        "until",
+        "up",
+        "upon",
+        "very",
+        "was",
+        "way",
+        "well",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "within",
+        "without",
+        "would",
+        "yet",
+        "you",
+        "your",
+    ]
 )
 _GLOSSARY = frozenset(
-    "picture image photo photograph file frame area part region place corner edge side left right top bottom upper lower centre center middle hand "
-    "evidence tool check test finding result report explain examination analysis verdict answer judge judgement score number probability chance odds "
-    "likely unlikely likelihood likelier plausible prior interval even given percent decibans deciban time fold pixel generat generation generative generator model ai synthetic "
-    "artificial origin camera capture taken edit alter manipulat edited editing real fake sign trace hint mark indication indicate suggest point speak show "
-    "find found saw look visible stand typical unlike differ expect support favour favor contribute add rais lower lean tip weight balance whole rest "
-    "remainder surrounding surround neighbourhood background strong weak strongest stronger slight somewhat moderate certain proof prove guarantee settle open "
-    "examined unexamined examine cover remain limit reason conflict against metadata signature signer signed unsigned claim state trust list forge "
-    "apply applied small large size least fewer many lost fine high low higher smaller larger great worse better back tend common carry hold contain store inside text "
-    "software according possible possibly maybe absence turn".split()
+    [
+        "picture",
+        "image",
+        "photo",
+        "photograph",
+        "file",
+        "frame",
+        "area",
+        "part",
+        "region",
+        "place",
+        "corner",
+        "edge",
+        "side",
+        "left",
+        "right",
+        "top",
+        "bottom",
+        "upper",
+        "lower",
+        "centre",
+        "center",
+        "middle",
+        "hand",
+        "evidence",
+        "tool",
+        "check",
+        "test",
+        "finding",
+        "result",
+        "report",
+        "explain",
+        "examination",
+        "analysis",
+        "verdict",
+        "answer",
+        "judge",
+        "judgement",
+        "score",
+        "number",
+        "probability",
+        "chance",
+        "odds",
+        "likely",
+        "unlikely",
+        "likelihood",
+        "likelier",
+        "plausible",
+        "prior",
+        "interval",
+        "even",
+        "given",
+        "percent",
+        "decibans",
+        "deciban",
+        "time",
+        "fold",
+        "pixel",
+        "generat",
+        "generation",
+        "generative",
+        "generator",
+        "model",
+        "ai",
+        "synthetic",
+        "artificial",
+        "origin",
+        "camera",
+        "capture",
+        "taken",
+        "edit",
+        "alter",
+        "manipulat",
+        "edited",
+        "editing",
+        "real",
+        "fake",
+        "sign",
+        "trace",
+        "hint",
+        "mark",
+        "indication",
+        "indicate",
+        "suggest",
+        "point",
+        "speak",
+        "show",
+        "find",
+        "found",
+        "saw",
+        "look",
+        "visible",
+        "stand",
+        "typical",
+        "unlike",
+        "differ",
+        "expect",
+        "support",
+        "favour",
+        "favor",
+        "contribute",
+        "add",
+        "rais",
+        "lower",
+        "lean",
+        "tip",
+        "weight",
+        "balance",
+        "whole",
+        "rest",
+        "remainder",
+        "surrounding",
+        "surround",
+        "neighbourhood",
+        "background",
+        "strong",
+        "weak",
+        "strongest",
+        "stronger",
+        "slight",
+        "somewhat",
+        "moderate",
+        "certain",
+        "proof",
+        "prove",
+        "guarantee",
+        "settle",
+        "open",
+        "examined",
+        "unexamined",
+        "examine",
+        "cover",
+        "remain",
+        "limit",
+        "reason",
+        "conflict",
+        "against",
+        "metadata",
+        "signature",
+        "signer",
+        "signed",
+        "unsigned",
+        "claim",
+        "state",
+        "trust",
+        "list",
+        "forge",
+        "apply",
+        "applied",
+        "small",
+        "large",
+        "size",
+        "least",
+        "fewer",
+        "many",
+        "lost",
+        "fine",
+        "high",
+        "low",
+        "higher",
+        "smaller",
+        "larger",
+        "great",
+        "worse",
+        "better",
+        "back",
+        "tend",
+        "common",
+        "carry",
+        "hold",
+        "contain",
+        "store",
+        "inside",
+        "text",
+        "software",
+        "according",
+        "possible",
+        "possibly",
+        "maybe",
+        "absence",
+        "turn",
+    ]
 )
 
 
@@ -93,6 +412,7 @@ class _Basis:
     decided: bool = False
     authentic: bool = False
     undecided: bool = False
+    even: set[str] = field(default_factory=set)
 
     @property
     def text(self) -> str:
@@ -154,18 +474,19 @@ def _normal(text: str) -> str:
 
 def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
     names = {name.lower() for item in evidence for name in (item.detector, item.id)} | set(_TOOLS)
-    found = set()
-    for name in names:
-        word = re.escape(name)
-        as_tool = (
-            rf"\b{word}\b(?: \w+)?[ -](?:tool|check|detector|evidence|test|examination)\b"
-            rf"|\b(?:by|through|from|according to|to|than) {word}\b(?! \w*(?:of|model|at|in)\b)"
-            rf"|(?:^|[.;,:] ?|\b(?:what|because|that|and) )(?:the )?{word} (?:abstain|add|contribut|lower|rais|found|find|reports?|speak|make|says?|said|marks?|sees|saw|"
-            rf"points?|suggests?|favours?|supports?|did|could|gave|shows?|also)"
-        )
-        if re.search(as_tool, text, re.I):
-            found.add(name)
-    return found
+    return {name for name in names if _as_tool(name).search(text)}
+
+
+@lru_cache(maxsize=256)
+def _as_tool(name: str) -> re.Pattern[str]:
+    word = re.escape(name)
+    return re.compile(
+        rf"\b{word}\b(?: \w+)?[ -](?:tool|check|detector|evidence|test|examination)\b"
+        rf"|\b(?:by|through|from|according to|to|than) {word}\b(?! \w*(?:of|model|at|in)\b)"
+        rf"|(?:^|[.;,:] ?|\b(?:what|because|that|and) )(?:the )?{word} (?:abstain|add|contribut|lower|rais|found|find|reports?|speak|make|says?|said|marks?|sees|saw|"
+        rf"points?|suggests?|favours?|supports?|did|could|gave|shows?|also)",
+        re.IGNORECASE,
+    )
 
 
 def _basis(
@@ -220,7 +541,9 @@ def _take_evidence(basis: _Basis, item: Evidence) -> float:
             basis.authentic = basis.authentic or claim.says == "camera"
             level = 0.99
         if claim.rank != "invalid":
-            target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(claim.says)
+            target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(
+                claim.says
+            )
             if target:
                 basis.speaks.add((target, "for"))
     for finding in item.findings:
@@ -264,6 +587,8 @@ def _take_verdict(basis: _Basis, verdict: Verdict) -> float:
         *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
     ]
     for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
+        if p is not None and 0.4 <= p <= 0.6:
+            basis.even.add(target)
         if p is not None and abs(p - 0.5) > 0.05:
             sign = "for" if p > 0.5 else "against"
             basis.speaks.add((target, sign))
@@ -303,7 +628,9 @@ def _without(entry: Contribution, verdict: Verdict) -> float:
 def _without_quotes(text: str, basis: _Basis) -> str | None:
     """`text` with what it quotes word for word taken out; None where it denies the quotation."""
     rest = text
-    for quote in sorted({_normal(item).strip(" .") for item in basis.texts}, key=len, reverse=True):
+    whole = [_normal(item) for item in basis.texts]
+    parts = [part for item in whole for part in re.split(r"(?<=[.!?]) ", item)]
+    for quote in sorted({item.strip(" .") for item in (*whole, *parts)}, key=len, reverse=True):
         if len(quote) < 12:
             continue
         position = rest.lower().find(quote.lower())
@@ -350,12 +677,19 @@ def _directions(text: str, basis: _Basis) -> str | None:
         if told and not re.search(r"(?<!even )\bodds\b|\bdeciban", claim.clause, re.I):
             continue  # the number was checked with its side, and is the claim
         allowed = basis.weighs if basis.weighed and _ABOUT_WEIGHT.search(claim.clause) else basis.speaks | basis.weighs
-        if claim.sign in ("for", "against"):
+        if claim.sign == "even":
+            if claim.target not in basis.even:
+                return "It says that the question stands even, and the number does not."
+        elif claim.sign in ("for", "against"):
             if (claim.target, claim.sign) not in allowed:
                 return f"What it cites does not speak {claim.sign} {_named(claim.target)}."
-        elif basis.abstained and not basis.scored and claim.sign == "absent" and not wording.says_abstained(claim.clause):
+        elif (
+            basis.abstained and not basis.scored and claim.sign == "absent" and not wording.says_abstained(claim.clause)
+        ):
             return "It makes a finding out of a tool that gave no judgement."
-        elif (claim.target, "for") in basis.speaks | basis.weighs and not (basis.undecided and claim.sign == "undecided"):
+        elif (claim.target, "for") in basis.speaks | basis.weighs and not (
+            basis.undecided and claim.sign == "undecided"
+        ):
             return f"It says that nothing speaks for {_named(claim.target)}, and what it cites does."
     return None
 
@@ -424,15 +758,39 @@ def _subject(text: str, basis: _Basis) -> str | None:
         if name.lower() not in source.lower():
             return f"It names “{name}”, which what it cites does not."
     words = [word for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in _STOP]
-    known = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower())} | {_stem(word) for word in _GLOSSARY}
-    known |= {_stem(word) for name in basis.topics for word in re.findall(r"[a-z]{4,}", wording.SUBJECTS[name].pattern)}
+    known = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower())} | _glossary()
+    known |= {stem for name in basis.topics for stem in _topic(name)}
     strange = [word for word in words if _stem(word) not in known]
     if len(strange) > 1 and len(strange) > 0.5 * len(words):
         return f"It speaks of things that what it cites does not: {', '.join(strange[:3])}."
     return None
 
 
-_KNOWN_NAMES = frozenset("AI JPEG JPG PNG EXIF IPTC XMP C2PA DCT PX RGB I It The GPU WEBP HEIC AVIF TIFF GIF LLM".split())
+_KNOWN_NAMES = frozenset(
+    [
+        "AI",
+        "JPEG",
+        "JPG",
+        "PNG",
+        "EXIF",
+        "IPTC",
+        "XMP",
+        "C2PA",
+        "DCT",
+        "PX",
+        "RGB",
+        "I",
+        "It",
+        "The",
+        "GPU",
+        "WEBP",
+        "HEIC",
+        "AVIF",
+        "TIFF",
+        "GIF",
+        "LLM",
+    ]
+)
 
 
 def _proper_names(text: str) -> list[str]:
@@ -444,6 +802,17 @@ def _proper_names(text: str) -> list[str]:
     return names
 
 
+@lru_cache
+def _glossary() -> frozenset[str]:
+    return frozenset(_stem(word) for word in _GLOSSARY)
+
+
+@lru_cache
+def _topic(name: str) -> frozenset[str]:
+    return frozenset(_stem(word) for word in re.findall(r"[a-z]{4,}", wording.SUBJECTS[name].pattern))
+
+
+@lru_cache(maxsize=8192)
 def _stem(word: str) -> str:
     for suffix in ("ations", "ation", "ingly", "ings", "ness", "ing", "edly", "ies", "ed", "ly", "es", "s", "e"):
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:

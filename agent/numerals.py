@@ -8,22 +8,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _WORDS = {word: value for value, word in enumerate(_ONES.split())}
-_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+_TENS = dict(
+    zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True)
+)
 _NAMED = {
     "half": 0.5, "a third": 1 / 3, "one third": 1 / 3, "two thirds": 2 / 3, "a quarter": 0.25, "one quarter": 0.25,
     "three quarters": 0.75, "a fifth": 0.2, "a tenth": 0.1,
 }  # fmt: skip
 _TIMES = {"twice": 2.0, "double": 2.0, "doubles": 2.0, "doubled": 2.0, "thrice": 3.0, "triple": 3.0, "triples": 3.0}
-_UNITS = (
-    (r"%|percent\b|per cent\b", "fraction"),
-    (r"px\b|pixels?\b", "px"),
-    (r"decibans?\b|dB\b", "db"),
-    (r"ms\b|milliseconds?\b", "ms"),
-    (r"seconds?\b|s\b", "s"),
-    (r"times\b|-?fold\b|x\b|×", "times"),
+_UNITS = tuple(
+    (re.compile(rf"[\s-]?(?:{pattern})"), unit)
+    for pattern, unit in (
+        (r"%|percent\b|per cent\b", "fraction"),
+        (r"px\b|pixels?\b", "px"),
+        (r"decibans?\b|dB\b", "db"),
+        (r"ms\b|milliseconds?\b", "ms"),
+        (r"seconds?\b|s\b", "s"),
+        (r"times\b|-?fold\b|x\b|×", "times"),
+    )
 )
 _SUFFIXES = (
     ("_px", "px"), ("_pixels", "px"), ("_db", "db"), ("_decibans", "db"), ("_ms", "ms"), ("_s", "s"),
@@ -38,7 +44,9 @@ _PAIR = re.compile(rf"(?<![\w.:])({_PLAIN})\s?:\s?({_PLAIN})(?![\w:])")
 _ODDS = re.compile(rf"(?<![\w.])({_PLAIN}|{_WORD})\s+to\s+(1|one)\b", re.IGNORECASE)
 _OUT_OF = re.compile(rf"(?<![\w.])({_PLAIN}|{_WORD})\s+(?:in|out of)\s+({_PLAIN}|{_WORD}|a hundred)\b", re.IGNORECASE)
 _ROUGH = re.compile(r"(?:about|around|roughly|approximately|nearly|almost|some|close to|~|≈)\s*$", re.IGNORECASE)
-_NAMED_RE = re.compile(r"\b(" + "|".join(sorted(_NAMED, key=len, reverse=True)) + r")\b(?! of the (?:tools|evidence))", re.I)
+_NAMED_RE = re.compile(
+    r"\b(" + "|".join(sorted(_NAMED, key=len, reverse=True)) + r")\b(?! of the (?:tools|evidence))", re.I
+)
 _TIMES_RE = re.compile(r"\b(" + "|".join(_TIMES) + r")\b(?! (?:jpeg|compression|compressed|save|saving|saved)\b)", re.I)
 _AS_PLACE = re.compile(r"(?:left|right|upper|lower|top|bottom|-hand|other)\s+$", re.IGNORECASE)
 
@@ -70,7 +78,8 @@ class Known:
     complement: bool = False
 
 
-def quantities(text: str) -> list[Quantity]:
+@lru_cache(maxsize=4096)
+def quantities(text: str) -> tuple[Quantity, ...]:
     """Every number of `text`, in digits or words, in order."""
     found: list[Quantity] = []
     taken = [False] * len(text)
@@ -107,13 +116,17 @@ def quantities(text: str) -> list[Quantity]:
         word = match[0].lower()
         if word == "one" and unit is None and not re.match(r"\s+(tile|block|region|peak|frame)\b", text[match.end() :]):
             continue  # a pronoun more often than a number
-        if match["digits"] and text[: match.start()].endswith(("-", "−")) and re.search(r"(^|[\s(])[-−]$", text[: match.start()]):
+        if (
+            match["digits"]
+            and text[: match.start()].endswith(("-", "−"))
+            and re.search(r"(^|[\s(])[-−]$", text[: match.start()])
+        ):
             word = "-" + word
         value, slack = _value(word), _slack(word)
         if unit == "fraction":
             value, slack = value / 100, slack / 100
         take(match.start(), end, value, unit, slack)
-    return sorted(found, key=lambda item: item.start)
+    return tuple(sorted(found, key=lambda item: item.start))
 
 
 def from_mapping(numbers: Iterable[tuple[str, object]], text: str = "") -> list[Known]:
@@ -148,7 +161,7 @@ def same(said: Quantity, known: Known) -> bool:
 
 def _unit_after(text: str, position: int) -> tuple[int, str | None]:
     for pattern, unit in _UNITS:
-        match = re.compile(rf"[\s-]?(?:{pattern})").match(text, position)
+        match = pattern.match(text, position)
         if match:
             return match.end(), unit
     return position, None

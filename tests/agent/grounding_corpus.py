@@ -347,15 +347,15 @@ def world(seed: int) -> World:
         facts.append(Fact("reconstruction", ("inversion",), {"error": error, "share": share}))
     if rng.random() < 0.7:
         quality = rng.randint(40, 98)
-        found = Finding(text=f"The file was last saved as JPEG at quality {quality}.", numbers={"jpeg_quality": quality})
+        found = Finding(
+            text=f"The file was last saved as JPEG at quality {quality}.", numbers={"jpeg_quality": quality}
+        )
         add("compression", "context", 0.5, [found], 0.0)
         facts.append(Fact("jpeg", ("compression",), {"quality": quality}))
     if rng.random() < 0.5:
         place, share = rng.choice(list(CELLS)), round(rng.uniform(0.03, 0.3), 2)
         text = f"The noise at the {place}, on {share:.0%} of the picture, differs from the rest."
-        found = Finding(
-            text=text, polarity="edited", severity="weak", region=region(place), numbers={"share": share}
-        )
+        found = Finding(text=text, polarity="edited", severity="weak", region=region(place), numbers={"share": share})
         add("splice", "edited", round(rng.uniform(0.5, 0.9), 3), [found], round(rng.uniform(0.2, 1.5), 3))
         facts.append(Fact("splice", ("splice",), {"share": share}, place))
     label, decided = "inconclusive", "fusion"
@@ -381,7 +381,9 @@ def world(seed: int) -> World:
         label, decided = "authentic", "provenance"
     if rng.random() < 0.5:
         tool, least = rng.choice(["semantic", "illumination"]), rng.choice([64, 128, 256, 512])
-        add(tool, "generated", None, [], 0.0, abstained_because=f"The picture is smaller than {least} pixels on a side.")
+        add(
+            tool, "generated", None, [], 0.0, abstained_because=f"The picture is smaller than {least} pixels on a side."
+        )
         facts.append(Fact("abstained", (tool,), {"least": least}, names={"tool": tool}))
     llr = sum(item.llr for item in contributions if item.target == "generated")
     p = round(1 / (1 + math.exp(-llr)), 3)
@@ -429,7 +431,14 @@ def render(wording: str, fact: Fact, rng: random.Random, *, place: str | None = 
         spelled = WORDS[int(value)] if value <= 12 and value == int(value) else whole
         out = out.replace(f"{{{slot}:n}}", rng.choice([whole, spelled]))
         percent = f"{value * 100:.0f}" if 0.01 <= value <= 0.99 else f"{value * 100:.1f}"
-        ways = [f"{value:g}", f"{value:.2f}", f"{percent} %", f"{percent}%", f"{percent} percent", f"{hedge}{percent} per cent"]
+        ways = [
+            f"{value:g}",
+            f"{value:.2f}",
+            f"{percent} %",
+            f"{percent}%",
+            f"{percent} percent",
+            f"{hedge}{percent} per cent",
+        ]
         out = out.replace(f"{{{slot}:%}}", rng.choice(ways))
         rounded = f"{value:.0f}" if value >= 2 else f"{value:.2f}"
         plain = whole if value < 0.1 else rng.choice([whole, whole, f"about {rounded}"])
