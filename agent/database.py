@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -34,6 +34,7 @@ _DRIVERS = {
 _ATTEMPTS = 3
 _MIGRATION_LOCK = 0x4558504F  # any number that every Exposit takes
 _SQLITE_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+_SQLITE_DAMAGED = {11, 26}  # SQLITE_CORRUPT, SQLITE_NOTADB
 _POSTGRES_BUSY = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 _POSTGRES_AWAY = ("08", "53", "57P")  # connection lost, out of resources, shutting down
 
@@ -69,6 +70,7 @@ class Database:
         self._writers = async_sessionmaker(writing, expire_on_commit=False)
         self._busy_timeout_s = busy_timeout_s
         self._turn = asyncio.Lock()
+        self._running: set[asyncio.Future[Any]] = set()
 
     @classmethod
     async def open(cls, url: str, *, busy_timeout_s: float) -> Self:
@@ -94,12 +96,13 @@ class Database:
         return database
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections, once what still runs has ended."""
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self._engine.dispose()
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Runs `work` in a transaction that sees one state of the database throughout."""
-        return await self._retried(work, self._readers)
+        return await self._whole(self._retried(work, self._readers))
 
     async def write(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Runs `work` in one transaction: all of it is stored, or nothing. It may be run more than once.
@@ -107,14 +110,35 @@ class Database:
         Raises:
             TryAgainError: where the database stays locked or does not answer.
         """
-        async with self._one_writer() if self.is_sqlite else nullcontext():
-            return await self._retried(work, self._writers)
+
+        async def in_turn() -> T:
+            async with self._one_writer() if self.is_sqlite else nullcontext():
+                return await self._retried(work, self._writers)
+
+        return await self._whole(in_turn())
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` to its end even if the caller is cancelled.
+
+        A driver that is cancelled in the middle of a call leaves a connection of which nobody knows whether it still
+        holds a lock.
+        """
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller may be gone; then nobody else takes note of it
 
     @asynccontextmanager
     async def _one_writer(self) -> AsyncIterator[None]:
         """A place in the queue of writers; no longer in it than the head of the queue may wait for the file."""
         try:
-            await asyncio.wait_for(self._turn.acquire(), _ATTEMPTS * self._busy_timeout_s)
+            async with asyncio.timeout(_ATTEMPTS * self._busy_timeout_s):
+                await self._turn.acquire()
         except TimeoutError as error:
             raise self._locked() from error
         try:
@@ -151,7 +175,8 @@ class Database:
         state = getattr(error.orig, "sqlstate", None) or ""
         if error.connection_invalidated or state.startswith(_POSTGRES_AWAY):
             return self._away()
-        if self.is_sqlite and isinstance(error, OperationalError):
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if self.is_sqlite and (isinstance(error, OperationalError) or code in _SQLITE_DAMAGED):
             return ConfigurationError(
                 f"The database {self.name} cannot be used: {error.orig}.",
                 remedy="See that the disk has room and that this user may read and write the file and its folder.",
@@ -179,7 +204,8 @@ class Database:
             connection = await session.connection()
             if not await connection.run_sync(lambda c: c.dialect.has_table(c, "alembic_version")):
                 return None
-            return await session.scalar(text("SELECT version_num FROM alembic_version"))
+            revision: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
+            return revision
 
         async def upgraded(session: AsyncSession) -> None:
             if not self.is_sqlite:  # there, BEGIN IMMEDIATE has already locked out the others

@@ -20,16 +20,7 @@ from agent import audit, trail
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
-from agent.tables import (
-    AuditRow,
-    CaseRow,
-    ImageRow,
-    MapRow,
-    MessageRow,
-    ReviewRow,
-    rows_of,
-    storable,
-)
+from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, MessageRow, ReviewRow, rows_of, storable
 from agent.trail import Trail
 from agent.verdict import CaseSummary, ImageFacts, Label, Report, Writer
 from tools.contract import Frozen
@@ -76,8 +67,6 @@ class Store:
     async def ping(self) -> None:
         """Returns if the database answers; else raises what the other calls would."""
         await self._database.read(lambda session: session.scalar(select(1)))
-
-    # -- the life of a case --------------------------------------------------------------------------------------
 
     async def begin_case(
         self,
@@ -206,8 +195,6 @@ class Store:
 
         return await self._database.write(work)
 
-    # -- reading -------------------------------------------------------------------------------------------------
-
     async def report(self, case_id: str) -> Report:
         """The report of a finished case, checked against the hash it was stored with.
 
@@ -238,7 +225,15 @@ class Store:
         sha256: str | None = None,
         label: Label | None = None,
     ) -> list[CaseSummary]:
-        """The newest cases first; the `created_at` of the last one seen, as `before`, gives the next page."""
+        """The newest cases first; the `created_at` of the last one seen, as `before`, gives the next page.
+
+        Raises:
+            CallerError: if `limit` is below 1, or `before` has no time zone.
+        """
+        if limit < 1:
+            raise CallerError(f"The history cannot be cut to {limit} cases.", remedy="Ask for 1 or more.")
+        if before is not None and before.utcoffset() is None:
+            raise CallerError(f"The time {before} has no zone.", remedy="Write it as in 2025-01-31T12:00:00Z.")
         wanted = (
             select(CaseRow)
             .options(defer(CaseRow.report, raiseload=True))
@@ -253,21 +248,7 @@ class Store:
             wanted = wanted.where(CaseRow.label == label)
 
         async def work(session: AsyncSession) -> list[CaseSummary]:
-            return [
-                CaseSummary.model_validate(
-                    {
-                        "case_id": case.id,
-                        "created_at": case.created_at,
-                        "status": case.status,
-                        "name": case.name,
-                        "sha256": case.image_sha256,
-                        "label": case.label,
-                        "p_generated": case.p_generated,
-                        "error": case.error_message,
-                    }
-                )
-                for case in await session.scalars(wanted)
-            ]
+            return [_summary(case) for case in await session.scalars(wanted)]
 
         return await self._database.read(work)
 
@@ -288,8 +269,6 @@ class Store:
         """Whether any case has that map."""
         known = select(exists().where(MapRow.sha256 == sha256))
         return bool(await self._database.read(lambda session: session.scalar(known)))
-
-    # -- what people say -----------------------------------------------------------------------------------------
 
     async def add_message(
         self,
@@ -353,8 +332,6 @@ class Store:
 
         await self._database.write(work)
 
-    # -- the trail -----------------------------------------------------------------------------------------------
-
     async def audit(self, limit: int = 50) -> list[Entry]:
         """The newest rows of the audit trail, newest first."""
         newest = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
@@ -388,6 +365,15 @@ def _fail(log: Trail, case: CaseRow, code: str, message: str) -> None:
     case.status, case.finished_at = "failed", datetime.now(UTC)
     case.error_code, case.error_message = storable(code), storable(message)
     log.append("case_failed", case.id, trail.failed(case))
+
+
+def _summary(case: CaseRow) -> CaseSummary:
+    fields = ("created_at", "status", "name", "label", "p_generated")
+    facts = {name: getattr(case, name) for name in fields} | {"case_id": case.id, "error": case.error_message}
+    try:
+        return CaseSummary.model_validate(facts | {"sha256": case.image_sha256})
+    except ValidationError as error:
+        raise audit.broken(f"The row of case {case.id} was altered: it holds what Exposit never writes.") from error
 
 
 async def _case(session: AsyncSession, case_id: str) -> CaseRow:

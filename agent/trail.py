@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from agent import audit
 from agent.audit import Action, Entry, Head, broken
 from agent.tables import AuditHeadRow, AuditRow, CaseRow, ImageRow, MessageRow, ReviewRow
+from tools.errors import IntegrityError
 
 _FIELDS = ("seq", "at", "action", "case_id", "payload", "previous", "hash")
 _BATCH = 200  # rows a step: with their reports, some megabytes
@@ -102,25 +103,37 @@ async def verify(session: AsyncSession) -> int:
         rows = (await session.scalars(after)).all()
         if not rows:
             break
-        try:
-            records = await _Records.of(session, rows)
-        except ValueError:  # one of them holds no time or no JSON any more: find out which
-            records = None
+        sound, fault = [], None
         for row in rows:
-            reached = audit.step(reached, entry(row))
             try:
-                (records or await _Records.of(session, [row])).check(row)
-            except ValueError:
-                raise broken(
-                    f"What audit row {row.seq} tells of case {row.case_id} was altered: {_UNREADABLE}"
-                ) from None
+                reached = audit.step(reached, entry(row))
+            except IntegrityError as error:
+                fault = error
+                break
+            sound.append(row)
+        await _check(session, sound)
+        if fault is not None:
+            raise fault
         session.expunge_all()
     audit.end(reached, await stored_head(session))
     await _all_is_told(session)
     return reached.seq
 
 
-_UNREADABLE = "the stored record cannot be read any more."
+async def _check(session: AsyncSession, rows: Sequence[AuditRow]) -> None:
+    """Compares what `rows`, whose hashes hold, tell with the records as they are now."""
+    try:
+        records = await _Records.of(session, rows)
+        for row in rows:
+            records.check(row)
+    except (ValueError, TypeError):  # somewhere no time, text or JSON is left: find out where
+        if len(rows) != 1:
+            for row in rows:
+                await _check(session, [row])
+            raise
+        (row,) = rows
+        what = f"What audit row {row.seq} tells of case {row.case_id} was altered"
+        raise broken(f"{what}: the stored record cannot be read any more.") from None
 
 
 @dataclass(frozen=True)
@@ -169,10 +182,10 @@ class _Records:
             _compare(row, told, failed(case), f"Case {case.id}")
         elif row.action == "message_added":
             message = self.messages.get(told["id"])
-            _compare(row, told, message and said(message), f"Message {told['id']} of case {case.id}")
+            _compare(row, told, said(message) if message else None, f"Message {told['id']} of case {case.id}")
         elif row.action == "review_added":
             review = self.reviews.get(told["id"])
-            _compare(row, told, review and reviewed(review), f"Review {told['id']} of case {case.id}")
+            _compare(row, told, reviewed(review) if review else None, f"Review {told['id']} of case {case.id}")
 
 
 def _numbers(rows: Sequence[AuditRow], action: Action) -> list[int]:

@@ -1,4 +1,4 @@
-"""A whole report to store, and a process that stores such reports until it is killed (`python -m`, for a test)."""
+"""A whole report to store, hands that go behind the store's back, and a process that stores until it is killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 import uuid
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from agent import database
 from agent.store import Store
 from agent.verdict import (
     Artifact,
@@ -61,7 +65,7 @@ def sample(case_id: str, *, sha256: str = HASH, name: str = "a.jpg", label: str 
         ),
     )
     verdict = Verdict(
-        label=label,  # type: ignore[arg-type]  # checked by pydantic
+        label=label,  # checked by pydantic
         p_generated=0.9,
         p_edited=None,
         likelihood_ratio={"generated": 9.0},
@@ -84,9 +88,7 @@ def sample(case_id: str, *, sha256: str = HASH, name: str = "a.jpg", label: str 
         ),
         verdict=verdict,
         evidence=evidence,
-        contributions=(
-            Contribution(evidence_id="frequency", target="generated", llr=2.2, decibans=9.5, bucket="q90"),
-        ),
+        contributions=(Contribution(evidence_id="frequency", target="generated", llr=2.2, decibans=9.5, bucket="q90"),),
         artifacts=(Artifact(kind="grid", text="A grid.", region=BOX, severity="weak", evidence_id="frequency"),),
         explanation=(Sentence(text="It shows peaks.", cites=("frequency",), role="answer"),),
         dropped=(DroppedSentence(text="It has six fingers.", cites=(), because="cites nothing"),),
@@ -108,6 +110,15 @@ async def finish(store: Store, case_id: str, *, name: str = "a.jpg", sha256: str
     report = sample(case_id, name=name, sha256=sha256)
     await store.finish_case(report)
     return report
+
+
+async def sql(url: str, *statements: str) -> None:
+    """Changes the database behind the store's back."""
+    engine = create_async_engine(database.parse(url))
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+    await engine.dispose()
 
 
 async def _store_for_ever(url: str) -> None:

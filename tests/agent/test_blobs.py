@@ -44,7 +44,9 @@ def test_damage_is_told_and_put_right_by_storing_again(blobs: BlobStore) -> None
     assert blobs.get(sha256) == b"original"
 
 
-@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "/" * 64, "\x00" * 64])
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", "/" * 64, "\x00" * 64]
+)
 def test_no_other_name_reaches_the_disk(blobs: BlobStore, name: str) -> None:
     for call in (blobs.get, blobs.path, blobs.exists):
         with pytest.raises(NotFoundError):
