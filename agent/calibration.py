@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -70,7 +69,7 @@ class Logistic(Frozen):
     slope: Annotated[float, Field(ge=0)]
     draws: tuple[tuple[float, Annotated[float, Field(ge=0)]], ...]
 
-    @cached_property
+    @property
     def table(self) -> Array:
         """The fit and, below it, its draws: (1 + draws) × 2."""
         return np.array([(self.intercept, self.slope), *self.draws], dtype=np.float64)
@@ -97,14 +96,15 @@ class Bucket(Frozen):
         """
         return math.log(self.n + 1)
 
-    def llr(self, score: float) -> Array:
-        """Log-likelihood ratio by the fit, then by each draw: (1 + draws,).
+    def llr(self, score: Array | float) -> Array:
+        """Log-likelihood ratio by the fit, then by each draw: (1 + draws,), or (1 + draws, n) of n scores.
 
         The kinds must agree on the sign, and the smaller one counts; where they disagree the answer is 0. Each kind's
         logistic rises with the score, so this does too.
         """
-        x = float(logit(score))
-        each = np.stack([fit.table[:, 0] + fit.table[:, 1] * x for fit in self.fits.values()])
+        x = logit(score)
+        tables = [fit.table for fit in self.fits.values()]
+        each = np.stack([np.add.outer(t[:, 0], np.zeros_like(x)) + np.multiply.outer(t[:, 1], x) for t in tables])
         agreed = np.maximum(each.min(axis=0), 0) + np.minimum(each.max(axis=0), 0)
         return np.asarray(np.clip(agreed, -self.bound, self.bound), dtype=np.float64)
 
@@ -138,7 +138,7 @@ class CalibratedTool(Frozen):
             raise ValueError("a tool that has weight needs the bucket 'all'")
         return self
 
-    @cached_property
+    @property
     def weights(self) -> Array:
         """Weight, then its draws: (1 + draws,)."""
         return np.array([self.weight, *self.weight_draws], dtype=np.float64)

@@ -17,50 +17,44 @@ from tools.contract import Claim, ClaimRank, Evidence
 Question = Literal["generated", "edited"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Judged:
     """One row: the likelihood ratio that a claim lends to each question (1 adds nothing).
 
     Attributes:
-        ingredient: Whether the claim is about a picture that this one was made from.
+        says: `generated` means the whole picture, `composite` generated parts, `edited` altered with AI. The
+            provenance tool has already turned what is said of an ingredient into what that means for the picture.
+        ingredient: Whether the claim stands at a picture that this one was made from; None where that is the same.
     """
 
     rank: ClaimRank
     says: str
-    ingredient: bool
+    ingredient: bool | None
     generated: float
     edited: float
     because: str
 
 
 _TRUSTED, _UNKNOWN, _UNSIGNED = 1000.0, 50.0, 20.0
-_PART = 3.0
+_CAMERA_BELOW = 10.0
 _FORGEABLE = "this metadata is not signed: it can be forged or left over from another file, yet that is seldom done"
 _ANYONE = "the signature is intact but its signer is not on the trust list, and anyone can sign"
-_INGREDIENT = "an ingredient was generated; the record does not tell whether it is the whole picture or a part"
 
 TABLE: tuple[Judged, ...] = (
-    Judged("trusted", "generated", False, _TRUSTED, 1, "a signer on the trust list says that a model made it"),
-    Judged("trusted", "composite", False, 1, _TRUSTED, "a signer on the trust list says that parts were generated"),
-    Judged("trusted", "generated", True, _PART, _TRUSTED, f"signed by a signer on the trust list; {_INGREDIENT}"),
-    Judged("trusted", "composite", True, 1, _TRUSTED, "a signer on the trust list records an ingredient with AI parts"),
+    Judged("trusted", "generated", None, _TRUSTED, 1, "a signer on the trust list says that a model made it"),
+    Judged("trusted", "composite", None, 1, _TRUSTED, "a signer on the trust list says that parts were generated"),
+    Judged("trusted", "edited", None, 1, _TRUSTED, "a signer on the trust list says that AI altered it"),
     Judged("trusted", "camera", False, 1 / _TRUSTED, 1 / _TRUSTED, "a signer on the trust list says camera capture"),
     Judged(
-        "trusted", "camera", True, 1 / _PART, 1,
-        "a signer on the trust list records a camera capture as an ingredient, and not what else went in",
+        "trusted", "camera", True, 1 / _CAMERA_BELOW, 1,
+        "a signer on the trust list says that it was made from a camera capture; what was done since may not be told",
     ),
-    Judged(
-        "trusted", "edited", False, 1, _PART,
-        "a signer on the trust list records edits, and not that a generative model made them",
-    ),
-    Judged("valid_unknown_signer", "generated", False, _UNKNOWN, 1, _ANYONE),
-    Judged("valid_unknown_signer", "composite", False, 1, _UNKNOWN, _ANYONE),
-    Judged("valid_unknown_signer", "generated", True, _PART, _UNKNOWN, f"{_ANYONE}; {_INGREDIENT}"),
-    Judged("valid_unknown_signer", "composite", True, 1, _UNKNOWN, _ANYONE),
-    Judged("unsigned", "generated", False, _UNSIGNED, 1, _FORGEABLE),
-    Judged("unsigned", "composite", False, 1, _UNSIGNED, _FORGEABLE),
-    Judged("unsigned", "generated", True, _PART, _UNSIGNED, f"{_FORGEABLE}; {_INGREDIENT}"),
-    Judged("unsigned", "composite", True, 1, _UNSIGNED, _FORGEABLE),
+    Judged("valid_unknown_signer", "generated", None, _UNKNOWN, 1, _ANYONE),
+    Judged("valid_unknown_signer", "composite", None, 1, _UNKNOWN, _ANYONE),
+    Judged("valid_unknown_signer", "edited", None, 1, _UNKNOWN, _ANYONE),
+    Judged("unsigned", "generated", None, _UNSIGNED, 1, _FORGEABLE),
+    Judged("unsigned", "composite", None, 1, _UNSIGNED, _FORGEABLE),
+    Judged("unsigned", "edited", None, 1, _UNSIGNED, _FORGEABLE),
 )  # fmt: skip
 """Every claim that is not in this table weighs nothing."""
 
@@ -81,6 +75,7 @@ _RANK_WORDS: dict[ClaimRank, str] = {
 }
 
 
+_WHERE = {None: "the picture or its ingredients", False: "the picture", True: "its ingredients"}
 _ORDER: dict[ClaimRank, int] = {"invalid": 0, "unsigned": 1, "valid_unknown_signer": 2, "trusted": 3}
 
 
@@ -116,16 +111,20 @@ class Statements:
     def admit_ai(self) -> bool:
         """Whether any statement that may be believed at all says that AI was at work."""
         believed: tuple[ClaimRank, ...] = ("trusted", "valid_unknown_signer", "unsigned")
-        return self.any("generated", ranks=believed) or self.any("composite", ranks=believed)
+        return any(self.any(says, ranks=believed) for says in ("generated", "composite", "edited"))
 
     @property
     def decided(self) -> Literal["generated", "edited", "authentic"] | None:
-        """The label that a trusted signature decides. A statement that AI was at work comes before one of a camera."""
-        if self.any("generated", ingredient=False):
+        """The label that a trusted signature decides. A statement that AI was at work comes before one of a camera.
+
+        `authentic` needs more than the word camera: nothing else may be stated of the picture itself (a record of
+        human edits, say), and no statement of any standing but an invalid one may tell of AI.
+        """
+        if self.any("generated"):
             return "generated"
-        if self.any("composite") or self.any("generated"):
+        if self.any("composite") or self.any("edited"):
             return "edited"
-        if self.any("camera", ingredient=False) and not self.any("edited") and not self.admit_ai:
+        if self.any("camera", ingredient=False) and not self.any("other", ingredient=False) and not self.admit_ai:
             return "authentic"
         return None
 
@@ -138,7 +137,7 @@ def statements(evidence: Iterable[Evidence]) -> Statements:
 def judged(claim: Claim) -> Judged | None:
     """The row of the table for a claim; None where it weighs nothing."""
     for row in TABLE:
-        if (row.rank, row.says, row.ingredient) == (claim.rank, claim.says, claim.depth > 0):
+        if (row.rank, row.says) == (claim.rank, claim.says) and row.ingredient in (None, claim.depth > 0):
             return row
     return None
 
@@ -154,7 +153,10 @@ def weigh(item: Evidence) -> list[Weighed]:
     rows = [(row, claim) for claim in item.claims if (row := judged(claim)) is not None]
     questions: tuple[Question, ...] = ("generated", "edited")
     for question in questions:
-        logs = sorted((math.log(getattr(row, question)), claim.model_dump_json(), row) for row, claim in rows)
+        logs = sorted(
+            ((math.log(getattr(row, question)), claim.model_dump_json(), row) for row, claim in rows),
+            key=lambda entry: entry[:2],
+        )
         speaking = [logs[-1]] if logs and logs[-1][0] > 0 else []
         if logs and logs[0][0] < 0 and (not speaking or _ORDER[logs[0][2].rank] > _ORDER[speaking[0][2].rank]):
             speaking.append(logs[0])
@@ -175,7 +177,7 @@ def markdown() -> str:
         "| statement of origin | it says | about | for `generated` | for `edited` | why |\n|---|---|---|---|---|---|\n"
     )
     return head + "".join(
-        f"| {_RANK_WORDS[row.rank]} | {row.says} | {'an ingredient' if row.ingredient else 'the picture'} "
+        f"| {_RANK_WORDS[row.rank]} | {row.says} | {_WHERE[row.ingredient]} "
         f"| {_ratio(row.generated)} | {_ratio(row.edited)} | {row.because} |\n"
         for row in TABLE
     )

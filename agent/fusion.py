@@ -306,7 +306,7 @@ def _label(
     passed = [
         question
         for question in QUESTIONS
-        if answers[question].llr > bars[question] and answers[question].interval[0] >= 0.5
+        if answers[question].llr > bars[question] and answers[question].interval[0] > 0.5
     ]
     if passed:
         return max(passed, key=lambda question: answers[question].p), None
@@ -323,7 +323,7 @@ def _label(
     if answer.llr > bars[question]:
         return "inconclusive", (
             f"The likelihood ratio for '{question}' is {math.exp(answer.llr):.2f}, but at the prior of {prior:g} the "
-            f"90 % interval of the probability reaches down to {low:.2f}, below one half."
+            f"90 % interval of the probability reaches down to {low:.2f}; it must stay above one half."
         )
     return "inconclusive", (
         f"The evidence is too weak: its likelihood ratio for '{question}' is {math.exp(answer.llr):.2f} (90 % interval "

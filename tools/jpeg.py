@@ -44,6 +44,8 @@ _REACH = 160
 _EDGES = int(_REACH / _BIN) + 1
 _CENTRES = (np.arange(_EDGES) * _BIN).astype(np.float32)  # of coefficients' absolute values
 _MAX_STEP = 80
+GRID_NATS = 0.03
+"""From here on a grid counts as found, in nats a coefficient; uncompressed photographs stay well under it."""
 _LEAST_TELLING = 200
 """With fewer coefficients apart from zero than this, nothing is said."""
 _ROUNDING = 0.4
@@ -176,6 +178,10 @@ class Grid:
     margin: float
     coefficients: int
 
+    def stands_out(self, nats: float) -> bool:
+        """Whether it reaches `nats`, most of which every other offset lacks."""
+        return self.nats >= nats and self.margin >= 0.7 * self.nats
+
 
 def find_grid(crops: list[Plane], *, noise: float = _ROUNDING, skip_origin: bool = False) -> Grid | None:
     """Finds the likeliest grid in crops that start at multiples of 8 px of the same plane.
@@ -211,6 +217,12 @@ def find_grid(crops: list[Plane], *, noise: float = _ROUNDING, skip_origin: bool
         return None
     margin = float(peak[best] - np.delete(peak, best).max())
     return Grid(best % 8, best // 8, int(nats[best].argmax()) + 1, float(peak[best]), margin, int(telling[best]))
+
+
+def former_grid(crops: list[Plane]) -> Grid | None:
+    """The grid of a former JPEG in pixels of a file of another format, where there is one beyond doubt."""
+    grid = find_grid(crops) if crops else None
+    return grid if grid is not None and grid.stands_out(GRID_NATS) else None
 
 
 def fit_quality(crops: list[Plane], x: int, y: int, *, noise: float = _ROUNDING) -> tuple[int, float]:

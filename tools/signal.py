@@ -110,16 +110,18 @@ def median3(plane: Plane) -> Plane:
 
 
 def residual(plane: Plane, kind: Literal["median", "laplace"] = "median") -> Plane:
-    """What a small denoiser takes away: the plane less its 3x3 median, or its second difference in both axes.
+    """What a small denoiser takes away: the plane less its 3x3 median, or its Laplacian.
 
-    The median leaves edges out, so that noise and periodic traces weigh more than content; the second difference is
-    linear and keeps every frequency at a known gain.
+    The median leaves edges out, so that noise and periodic traces weigh more than content; the Laplacian is linear and
+    keeps every frequency but zero at a known gain.
     """
     if kind == "median":
         return plane - median3(plane)
     padded = np.pad(plane, 1, mode="symmetric")
-    rows = padded[:-2] + padded[2:] - 2 * padded[1:-1]
-    return rows[:, :-2] + rows[:, 2:] - 2 * rows[:, 1:-1]
+    around = padded[:-2, 1:-1] + padded[2:, 1:-1]
+    around += padded[1:-1, :-2]
+    around += padded[1:-1, 2:]
+    return plane - around / 4
 
 
 def hann(size: int) -> Plane:

@@ -34,6 +34,7 @@ from PIL import Image
 from tools.contract import Budget, Evidence, Finding, MapRef, Number, Tool, detector
 from tools.image import SourceImage
 from tools.jpeg import (
+    GRID_NATS,
     Earlier,
     Grid,
     JpegFile,
@@ -49,11 +50,8 @@ from tools.jpeg import (
 from tools.signal import Plane, as_in_file, as_upright, luma_of
 
 _CROPS = {"quick": 3, "standard": 6, "thorough": 16}
-_GRID_NATS = 0.03
 _SAME_GRID_NATS = 0.03
 _SHIFTED_GRID_NATS = 0.06
-_OWN_MARGIN = 0.7
-"""A grid must stand out: this share of its nats must be missing at every other offset."""
 _LEVEL_QUALITY = 90
 _MAP_SIDE = 512
 _JPEG_SIDE = 65_500
@@ -84,7 +82,7 @@ def compression(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             story.tell_earlier(find_earlier(crops, jpeg.tables[0]), _shifted(crops, jpeg.tables[0]))
     elif story.has_enough(crops):
         grid = find_grid(crops)
-        if grid is not None and grid.nats >= _GRID_NATS and grid.margin >= _OWN_MARGIN * grid.nats:
+        if grid is not None and grid.stands_out(GRID_NATS):
             quality, _ = fit_quality(crops, grid.x, grid.y)
             story.tell_grid(grid, quality)
             table = standard_table(quality)
@@ -106,9 +104,7 @@ def compression(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
 def _shifted(crops: list[Plane], table: Table) -> Grid | None:
     """An earlier grid at another offset than the last one's, where it stands out."""
     grid = find_grid(crops, noise=noise_after(table), skip_origin=True)
-    if grid is None or grid.nats < _SHIFTED_GRID_NATS or grid.margin < _OWN_MARGIN * grid.nats:
-        return None
-    return grid
+    return grid if grid is not None and grid.stands_out(_SHIFTED_GRID_NATS) else None
 
 
 class _Story:
