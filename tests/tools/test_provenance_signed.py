@@ -22,6 +22,7 @@ from tools.detectors.provenance import provenance
 from tools.errors import ConfigurationError
 from tools.image import SourceImage
 from tools.provenance import credentials, load_trust_list, trust_list, use_trust_list
+from tools.provenance.containers import jpeg_segments
 from tools.provenance.trust import NOBODY
 
 LISTED, STRANGER = Authority("Listed Test"), Authority("Stranger Test")
@@ -66,7 +67,7 @@ def state(evidence: Evidence) -> object:
         ),
         (UNKNOWN, [CAPTURED], "Valid", ("camera", "valid_unknown_signer", 0), None),
         (UNKNOWN, [CREATED_AI], "Valid", ("generated", "valid_unknown_signer", 0), 1.0),
-        (KNOWN, [action("c2pa.created")], "Trusted", ("other", "trusted", 0), None),
+        (KNOWN, [action("c2pa.created", "digitalCreation")], "Trusted", ("other", "trusted", 0), None),
         (KNOWN, [action("c2pa.created", "compositeSynthetic")], "Trusted", ("other", "trusted", 0), None),
         (KNOWN, [action("c2pa.created", "screenCapture")], "Trusted", ("other", "trusted", 0), None),
     ],
@@ -112,7 +113,7 @@ def test_old_actions_and_metadata_assertions_are_read() -> None:
             "Iptc4xmpExt:DigitalSourceType": IPTC + "trainedAlgorithmicMedia",
         },
     }
-    evidence = examine(sign(KNOWN, action("c2pa.created"), assertions=(metadata,)))
+    evidence = examine(sign(KNOWN, action("c2pa.created", "digitalCreation"), assertions=(metadata,)))
     assert ("generated", "trusted", 0) in told(evidence)
     assert any("cawg.metadata" in claim.detail for claim in evidence.claims)
 
@@ -145,7 +146,11 @@ def test_an_ai_ingredient_under_an_edit_is_reported_with_its_depth() -> None:
 
 
 def test_a_placed_part_makes_a_composite_and_a_placed_photograph_says_nothing() -> None:
-    base, part, photo = sign(KNOWN, action("c2pa.created")), sign(KNOWN, CREATED_AI), sign(KNOWN, CAPTURED)
+    base, part, photo = (
+        sign(KNOWN, action("c2pa.created", "digitalCreation")),
+        sign(KNOWN, CREATED_AI),
+        sign(KNOWN, CAPTURED),
+    )
     steps = (action("c2pa.opened"), action("c2pa.placed"))
     with_part = examine(sign(KNOWN, *steps, ingredients=((base, "parentOf"), (part, "componentOf"))))
     assert ("composite", "trusted", 1) in told(with_part)
@@ -193,25 +198,23 @@ def test_a_file_that_was_changed_after_signing_decides_nothing() -> None:
 
 
 def test_a_manifest_lifted_onto_another_picture_decides_nothing() -> None:
-    signed = sign(KNOWN, CAPTURED)
-    with c2pa.Reader("image/jpeg", io.BytesIO(signed)) as reader:
-        assert reader.get_validation_state() == "Valid"  # the control: intact where it belongs
-    other = sign(KNOWN, CAPTURED, source=_other_picture())
-    cut = signed.index(b"\xff\xdb")  # where the manifest's segments end and the picture's tables begin
-    lifted = signed[:cut] + other[other.index(b"\xff\xdb") :]
-    evidence = examine(lifted)
+    signed, other = sign(KNOWN, CAPTURED), encoded(picture(96, 64, seed=5))
+    manifest = b"".join(
+        bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+        for marker, body in jpeg_segments(signed)
+        if marker == 0xEB
+    )
+    assert state(examine(signed)) == "Trusted"  # the control: it holds where it belongs
+    evidence = examine(other[:20] + manifest + other[20:])
     assert state(evidence) == "Invalid"
+    assert evidence.measurements["c2pa_problem"] == "tampered"
     assert evidence.score is None
-
-
-def _other_picture() -> bytes:
-    return encoded(picture(96, 64, seed=5))
 
 
 def test_an_expired_certificate_without_a_time_stamp_is_invalid() -> None:
     short = LISTED.issue("Known Works", "Short-lived", start=-30, end=datetime.timedelta(seconds=2))
     data = sign(short, CAPTURED)
-    time.sleep(2.1)
+    time.sleep(3.2)  # validity counts in whole seconds, the last one included
     evidence = examine(data)
     assert state(evidence) == "Invalid"
     assert evidence.measurements["c2pa_problem"] == "expired"
@@ -234,7 +237,7 @@ def test_the_list_in_force_is_stated_and_replaceable(tmp_path: Path) -> None:
     assert listed.measurements["trust_list"] == "listed.pem"
     assert listed.measurements["trust_list_anchors"] == 1
     assert listed.measurements["trust_list_sha256"] == trust_list().sha256
-    assert "1 anchors" in listed.findings[0].text or "listed.pem" in listed.findings[0].text
+    assert "listed.pem" in listed.findings[0].text
 
     empty = tmp_path / "empty.pem"
     empty.write_text("")
@@ -310,4 +313,4 @@ def test_nothing_is_fetched(server: str) -> None:
             except c2pa.C2paError:
                 continue
     assert any(path.startswith("/manifest") for path in _Counter.hits)
-    assert any(path.startswith("/ocsp") for path in _Counter.hits)
+    assert any(path.startswith("/MF") for path in _Counter.hits)  # a certificate id, in base64

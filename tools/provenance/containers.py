@@ -130,7 +130,7 @@ def _inflate(packed: bytes, found: Metadata) -> bytes | None:
 
 def _jpeg(data: bytes, found: Metadata) -> None:
     resources: list[bytes] = []
-    for marker, body in _jpeg_segments(data):
+    for marker, body in jpeg_segments(data):
         if marker == 0xE1 and body.startswith(_EXIF):
             found.exif.append(body[len(_EXIF) :])
         elif marker == 0xE1 and body.startswith(_XMP):
@@ -143,7 +143,8 @@ def _jpeg(data: bytes, found: Metadata) -> None:
         found.iptc.append(b"".join(resources))  # one resource block may span segments
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment of a JPEG before its image data; stops at the first that is broken."""
     at = 2
     for _ in range(MAX_BLOCKS):
         if at + 4 > len(data) or data[at] != 0xFF:

@@ -77,9 +77,17 @@ def _take(tags: dict[int, Any], names: dict[int, str], found: Exif, little: bool
         elif isinstance(value, bytes):
             text = "" if name == "MakerNote" and not _readable(value) else value.decode("utf-8", "replace")
         else:
-            text = str(value)
+            text = _mended(str(value))
         if text := text.strip("\0 \t\r\n"):
             found.fields[name] = text
+
+
+def _mended(text: str) -> str:
+    """Pillow reads EXIF text as Latin-1, as the standard has it in spirit; most programs write UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _readable(value: bytes) -> bool:

@@ -37,10 +37,11 @@ def say_unsigned(metadata: Metadata, hidden: str | None, said: Said) -> None:
     iptc = {name: value for block in metadata.iptc[:4] for name, value in read_iptc(block).items()}
 
     _say_recipes(metadata, exif, xmp, iptc, hidden, said)
-    _say_source_type(xmp, said)
+    software = _software(metadata, exif, xmp, iptc)
+    _say_source_type(xmp, next((maker for *_, value in software if (maker := generator_in(value))), None), said)
     _say_ai_properties(xmp, said)
     _say_credit(xmp, iptc, said)
-    _say_software(metadata, exif, xmp, iptc, said)
+    _say_software(software, said)
     _say_camera(exif, said)
     if exif.gps:
         said.find("EXIF holds a GPS position. It is not repeated here, to protect whoever took the picture.")
@@ -128,7 +129,7 @@ def _place(source: str) -> str:
     }[source]
 
 
-def _say_source_type(xmp: list[tuple[str, str]], said: Said) -> None:
+def _say_source_type(xmp: list[tuple[str, str]], maker: str | None, said: Said) -> None:
     for key, value in xmp:
         if key.lower() not in ("digitalsourcetype", "digitalsourcefiletype"):
             continue
@@ -146,6 +147,7 @@ def _say_source_type(xmp: list[tuple[str, str]], said: Said) -> None:
             says,
             f"The IPTC digital source type in XMP is {name}: {meaning}.{counts}",
             {"digital_source_type": name},
+            generator=maker if says in ("generated", "composite") else None,
             detail=f"digital source type {name}",
         )
 
@@ -185,26 +187,39 @@ def _say_credit(xmp: list[tuple[str, str]], iptc: dict[str, str], said: Said) ->
             )
 
 
-def _say_software(metadata: Metadata, exif: Exif, xmp: list[tuple[str, str]], iptc: dict[str, str], said: Said) -> None:
+def _software(
+    metadata: Metadata, exif: Exif, xmp: list[tuple[str, str]], iptc: dict[str, str]
+) -> list[tuple[str, str, str]]:
+    """Source, name and value of every field that names software."""
     named = [("exif", key, value) for key, value in exif.fields.items() if key in _SOFTWARE_EXIF]
     named += [("xmp", key, value) for key, value in xmp if key in _SOFTWARE_XMP]
     named += [("iptc", key, value) for key, value in iptc.items() if key == "program"]
     named += [("png_text", key, value) for key, value in metadata.text.items() if key in _SOFTWARE_TEXT]
+    # ComfyUI's WebP writer puts its graphs into Make and Model; those are read as recipes.
+    return [each for each in named if not each[2].startswith(("prompt:", "workflow:"))]
+
+
+def _say_software(named: list[tuple[str, str, str]], said: Said) -> None:
+    # A recipe or a source type says more exactly how the model was used than the mere name of a program, so where one
+    # has spoken the name is told and claims nothing more.
+    spoken = any(
+        claim.rank == "unsigned" and claim.says in ("generated", "composite", "edited") for claim in said.claims
+    )
     edited: dict[str, tuple[str, str]] = {}
     for source, key, value in named:
         shown = plain(value, 120)
-        if value.startswith(("prompt:", "workflow:")):
-            continue  # a ComfyUI graph, read elsewhere
         if (maker := generator_in(value)) is not None:
-            says: Says = "generated"
+            where = _field(source, key)
+            text = f"The {where} names a program that makes pictures with a generative model, {maker}: “{shown}”."
+            if spoken:
+                said.find(text, {"generator": maker, "value": shown})
+                continue
             # In an editing program's history a generator is one step among others.
-            if source == "xmp" and key == "softwareAgent":
-                says = "edited"
+            says: Says = "edited" if source == "xmp" and key == "softwareAgent" else "generated"
             said.claim_unsigned(
                 source,
                 says,
-                f"The {_field(source, key)} names a program that makes pictures with a generative model, {maker}: "
-                f"“{shown}”. {_FORGEABLE}",
+                f"{text} {_FORGEABLE}",
                 {"value": shown},
                 generator=maker,
                 detail=f"{key}: {shown}",
