@@ -21,12 +21,23 @@ _SEVERITY = {"strong": 3, "moderate": 2, "weak": 1, "info": 0}
 _QUESTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
-        ("limits", r"\b(?:not|n't|un)\s?(?:\w+ )?(?:examin|look|check|cover|test)\w*|\blimit|\bmiss(?:ed|ing)?\b|\bleft out\b|\bblind spot"),
-        ("change", r"\bchange\b.*\b(?:mind|verdict|answer|result)|\bconvince\b|\bwhat if\b|\bwithout\b|\bdepends? on\b|\bovertur"),
-        ("where", r"\bwhere\b|\bwhich (?:part|place|area|region)|\bwhat (?:part|place|area|region)|\blocation\b"),
-        ("tools", r"\b(?:which|what|list)\b.*\b(?:tools?|checks?|methods?|detectors?|tests?)\b|\bhow (?:did|do) you (?:check|test|examine|work)"),
-        ("sure", r"\bhow (?:sure|certain|confident|likely|reliable|probable)|\bconfiden|\bprobab|\binterval\b|\bprior\b|\bcertain(?:ty)?\b|\bsure\b"),
-        ("why", r"\bwhy\b|\breasons?\b|\bevidence\b|\bbecause\b|\bhow come\b|\bhow do you know\b|\bbased on\b|\bexplain\b|\bsigns?\b"),
+        ("limits",
+            r"\b(?:not|n't|un)\s?(?:\w+ )?(?:examin|look|check|cover|test)\w*|\blimit|\bmiss(?:ed|ing)?\b"
+            r"|\bleft out\b|\bblind spot"),
+        ("change",
+            r"\bchange\b.*\b(?:mind|verdict|answer|result)|\bconvince\b|\bwhat if\b|\bwithout\b|\bdepends? on\b"
+            r"|\bovertur"),
+        ("where",
+            r"\bwhere\b|\bwhich (?:part|place|area|region)|\bwhat (?:part|place|area|region)|\blocation\b"),
+        ("tools",
+            r"\b(?:which|what|list)\b.*\b(?:tools?|checks?|methods?|detectors?|tests?)\b|\bhow (?:did"
+            r"|do) you (?:check|test|examine|work)"),
+        ("sure",
+            r"\bhow (?:sure|certain|confident|likely|reliable|probable)|\bconfiden|\bprobab|\binterval\b|\bprior\b"
+            r"|\bcertain(?:ty)?\b|\bsure\b"),
+        ("why",
+            r"\bwhy\b|\breasons?\b|\bevidence\b|\bbecause\b|\bhow come\b|\bhow do you know\b|\bbased on\b"
+            r"|\bexplain\b|\bsigns?\b"),
         ("verdict", r"\b(?:is|was) (?:it|this|that|the (?:picture|image|photo\w*))\b.*\b(?:real|fake|ai|generated|edited|altered|photo\w*|"
                     r"authentic|genuine|manipulated|synthetic)\b|\b(?:verdict|conclusion|result)\b"),
     )
