@@ -210,9 +210,9 @@ def _where(text: str, basis: Basis) -> str | None:
         if place in in_words or any(_inside(region, place) for region in basis.regions):
             continue
         return "What it cites has no finding at that place."
-    if wording.names_whole(text) and not basis.everywhere and not any(region.covers_most for region in basis.regions):
-        if not wording.names_whole(source) and basis.regions:
-            return "It speaks of the whole picture, and what it cites is about a part."
+    part_only = basis.regions and not basis.everywhere and not any(region.covers_most for region in basis.regions)
+    if part_only and wording.names_whole(text) and not wording.names_whole(source):
+        return "It speaks of the whole picture, and what it cites is about a part."
     extra = wording.contents(text) - wording.contents(source)
     if extra:
         return f"What it cites says nothing of “{sorted(extra)[0]}”."

@@ -333,7 +333,8 @@ SUBJECTS: dict[str, re.Pattern[str]] = {
         "prompt": r"\bprompts?\b",
         "watermark": r"\bwatermarks?\b|\bsynthid\b",
         "lens": r"\blens\b|\bvignett\w+|\bchromatic\b|\bdemosaic\w*|\bbayer\b|\bcfa\b",
-        "maker": r"\bmidjourney\b|\bdall[-· ]?e\b|\bstable diffusion\b|\bfirefly\b|\bflux\b|\bsora\b|\bimagen\b|\bgemini\b|\bgpt\b|\bchatgpt\b",
+        "maker": r"\bmidjourney\b|\bdall[-· ]?e\b|\bstable diffusion\b|\bfirefly\b"
+        r"|\bflux\b|\bsora\b|\bimagen\b|\bgemini\b|\bgpt\b|\bchatgpt\b",
     }.items()
 }
 """What a sentence may be about, and the words that show it."""
