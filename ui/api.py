@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
-from starlette.routing import Match
 from starlette.types import Message
 
 from agent.service import Answer, CaseSummary, Explainer, Submission
@@ -116,9 +116,9 @@ def create_app(
     )  # fmt: skip
     problems.register(app)
     fetch_rules = rules or FetchRules(max_bytes=intake.max_bytes(settings))
-    app.include_router(_explanations(settings, explainer, fetch_rules))
-    app.include_router(_cases(explainer))
-    app.include_router(_health(explainer))
+    routers = (_explanations(settings, explainer, fetch_rules), _cases(explainer), _health(explainer))
+    for router in routers:
+        app.include_router(router)
 
     @app.get("/docs", include_in_schema=False)
     async def _docs() -> HTMLResponse:
@@ -127,12 +127,12 @@ def create_app(
     @app.api_route("/v1/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def _unknown(request: Request) -> None:
         # The chat at `/` takes every path, so what is wrong under /v1 has to be said here.
-        scope = dict(request.scope)
         allowed = {
             method
-            for route in app.routes
-            if route.matches(scope)[0] is Match.PARTIAL
-            for method in getattr(route, "methods", None) or ()
+            for router in routers
+            for route in router.routes
+            if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
+            for method in route.methods
         }
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
