@@ -95,16 +95,38 @@ def problem(
     )
 
 
+def public(error: ExpositError) -> ExpositError:
+    """What the caller may be told of an error: what only the operator may know goes to the log, under an id."""
+    if isinstance(error, PublicError) or status_of(error) != 500:
+        return error
+    number = uuid.uuid4().hex
+    _log.error("operator error", id=number, code=error.code, message=error.message, remedy=error.remedy)
+    return PublicError(
+        "The service is not set up as it should be, so this could not be done.", number, code=error.code
+    )
+
+
+def internal(error: Exception, place: str) -> ExpositError:
+    """What the caller may be told of an error that nobody foresaw; the log has it whole."""
+    number = uuid.uuid4().hex
+    _log.error("unforeseen error", id=number, place=place, exc_info=error)
+    return PublicError("Something went wrong inside the service.", number, code="internal")
+
+
+class PublicError(ExpositError):
+    """Stands for an error that stays in the log."""
+
+    def __init__(self, message: str, number: str, *, code: str) -> None:
+        super().__init__(message, remedy=f"Tell whoever runs the service this id: {number}.", code=code)
+        self.number = number
+
+
 def of_error(error: ExpositError) -> JSONResponse:
-    """The response to an error of Exposit's tree. What only the operator may know stays in the log, under an id."""
+    """The response to an error of Exposit's tree."""
+    told = public(error)
+    if isinstance(told, PublicError):
+        return problem(500, told.code, told.message, told.remedy, id=told.number)
     status = status_of(error)
-    if status == 500:
-        number = uuid.uuid4().hex
-        _log.error("operator error", id=number, code=error.code, message=error.message, remedy=error.remedy)
-        return problem(
-            500, error.code, "The service is not set up as it should be, so the request could not be done.",
-            "Tell whoever runs the service the id of this answer; `exposit doctor` says more.", id=number,
-        )
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return problem(status, error.code, error.message, error.remedy, headers=headers)
 
@@ -132,12 +154,7 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
-        number = uuid.uuid4().hex
-        _log.error("unforeseen error", id=number, path=request.url.path, exc_info=error)
-        return problem(
-            500, "internal", "Something went wrong inside the service.",
-            "Tell whoever runs the service the id of this answer.", id=number,
-        )
+        return of_error(internal(error, place=request.url.path))
 
 
 def invalid_fields(errors: Any) -> JSONResponse:

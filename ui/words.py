@@ -85,10 +85,12 @@ def probabilities(verdict: Verdict) -> list[str]:
     else:
         bounds = f" ({interval(verdict.interval_edited)})" if verdict.interval_edited else ""
         lines.append(f"Altered in part: {chance(verdict.p_edited)}{bounds}.")
-    lines.append(
-        f"Both start from a prior of {chance(verdict.prior)}: what is assumed before the picture is looked at."
-    )
-    return lines
+    return [*lines, prior(verdict)]
+
+
+def prior(verdict: Verdict) -> str:
+    """What was assumed before the picture was looked at."""
+    return f"Before the picture was looked at, {chance(verdict.prior)} was assumed (the prior)."
 
 
 def confidence(verdict: Verdict) -> str:
@@ -102,15 +104,17 @@ def title(name: str) -> str:
 
 
 def weight(contribution: Contribution) -> str:
-    """What one piece of evidence adds, in words: `+6.2 dB for generated (about 4 times likelier)`."""
+    """What one piece of evidence adds, in words: `+6.2 dB for generated: multiplies the odds by 4.2`."""
     decibans = contribution.decibans
+    about = {"generated": "generated", "edited": "altered"}[contribution.target]
     if abs(decibans) < 0.05:
         because = f": {contribution.because}" if contribution.because else ""
-        return f"no weight on {contribution.target}{because}"
+        return f"no weight for {about}{because}"
     ratio = 10 ** (abs(decibans) / 10)
     times = f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
-    side = "for" if decibans > 0 else "against"
-    return f"{decibans:+.1f} dB, {side} {contribution.target} ({times} times {'likelier' if decibans > 0 else 'less likely'})"
+    if decibans > 0:
+        return f"{decibans:+.1f} dB for {about}: multiplies the odds by {times}"
+    return f"{decibans:+.1f} dB against {about}: divides the odds by {times}"
 
 
 def weights(report: Report, evidence: Evidence) -> list[str]:
