@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,6 +19,7 @@ from tools.errors import CallerError, ExpositError
 from ui import cards, intake, overlay
 from ui.fetch import FetchRules, fetch
 from ui.problems import internal, public
+from ui.report import plain
 
 Budget = Literal["quick", "standard", "thorough"]
 Updates = dict[Any, Any]
@@ -65,25 +65,26 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
     """The page. Endpoints for programs: `/examine`, `/view` and `/ask`."""
     with gr.Blocks(title="Exposit", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(_HEAD)
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
+        with gr.Row(elem_id="layout"):
+            with gr.Column(elem_id="hand-in", min_width=280):
                 file = gr.File(label="Picture", height=150, elem_id="picture")
                 with gr.Row():
                     url = gr.Textbox(
-                        label="Or its web address", placeholder="https://…/photo.jpg", max_lines=1, scale=4,
+                        label="Or its web address", placeholder="https://…/photo.jpg", max_lines=1, scale=4, min_width=150,
                         elem_id="url",
                     )  # fmt: skip
                     budget = gr.Dropdown(
-                        _BUDGETS, value=settings.budget, label="Depth", min_width=110, scale=2, filterable=False,
+                        _BUDGETS, value=settings.budget, label="Depth", min_width=130, scale=2, filterable=False,
                     )  # fmt: skip
                 go = gr.Button("Examine", variant="primary", elem_id="examine")
+            with gr.Column(elem_id="look", min_width=280):
                 shown = gr.Image(
                     label="What was seen where", interactive=False, visible=False, buttons=["fullscreen", "download"],
                     format="webp", elem_id="shown",
                 )  # fmt: skip
                 view = gr.Dropdown([], label="Show", visible=False, filterable=False, elem_id="view")
                 legend = gr.HTML(visible=False)
-            with gr.Column(scale=6, min_width=320):
+            with gr.Column(elem_id="answer", min_width=280):
                 status = gr.HTML(visible=False, elem_id="status")
                 verdict = gr.HTML(cards.EMPTY, elem_id="verdict")
                 why = gr.HTML(visible=False, elem_id="why")
@@ -228,11 +229,6 @@ def _answer(answer: Answer) -> str:
         verb = "sentence was" if answer.dropped == 1 else "sentences were"
         lines.append(f"*{answer.dropped} {verb} left out, because no evidence bears it out.*")
     return "\n\n".join(lines)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is: no link, picture or markup comes out of it."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def _told(error: Exception) -> ExpositError:

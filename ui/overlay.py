@@ -43,7 +43,7 @@ def draw(picture: Image.Image, artifacts: tuple[Artifact, ...]) -> Image.Image:
     marked = picture.convert("RGB")
     canvas = ImageDraw.Draw(marked)
     unit = max(2, round(max(marked.size) / 300))
-    font = ImageFont.load_default(size=max(12, unit * 7))
+    font = ImageFont.load_default(size=max(14, unit * 9))
     for number, artifact in reversed(list(enumerate(artifacts, start=1))):
         region = artifact.region
         box = (
