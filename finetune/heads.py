@@ -1,0 +1,239 @@
+"""Fits the heads of `patch` and `inversion`, and writes weights, cards and held-out scores.
+
+    python -m finetune.heads [--tool patch|inversion] --data DIR --taef2 DIR [--work runs]
+
+Heads are fitted on a mixture: generated pictures and photographs of train/ through the format-matching chain, and
+aligned pairs (`finetune.twins`). `finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from
+heads that knew neither generator, prompt nor source; aligned ones from heads that knew no passage through the
+autoencoder at all, since that is their generator. test/ and pairs/ are not opened here (see `finetune.measure`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from evals import datasets
+from evals.perturb import Pixels
+from finetune import examples, folds
+from finetune.cards import write_weights
+from finetune.examples import Example
+from finetune.twins import twins
+from tools.tiles import Head, sigmoid
+
+OOF = Path(__file__).parent / "oof"
+COLUMNS = (
+    "item", "label", "generator", "prompt", "source", "fold", "kind", "draw", "jpeg_quality", "short_side", "score",
+)  # fmt: skip
+STRENGTHS = (3e-4, 3e-3, 3e-2)
+SHARES = (1.0, 3.0)
+Table = npt.NDArray[np.float64]
+Measure = Callable[[Pixels, int], npt.NDArray[np.float32]]
+"""Features of the tiles of a picture that are not flat, TxF; T may be 0. The second argument seeds what is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An example without its pixels, and the features of its tiles."""
+
+    example: Example
+    features: npt.NDArray[np.float32]
+
+
+def patch_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
+    """The features that `patch` reads."""
+    from tools.texture import look
+
+    return look(rgb, most=96, seed=seed).features
+
+
+def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
+    """The features that `inversion` reads."""
+    from tools.reconstruction import look, shipped
+
+    return look(shipped(), rgb, most=8, seed=seed).features
+
+
+MEASURES: dict[str, Measure] = {"patch": patch_features, "inversion": inversion_features}
+
+
+def measured(stream: Iterable[Example], measure: Measure, kept: Path | None = None) -> list[Measured]:
+    """Features of each example; those without a tile to judge are left out. Read from `kept` where it was written."""
+    everything = list(stream)
+    digest = hashlib.sha256(b"".join(hashlib.sha256(e.data).digest() for e in everything)).hexdigest()
+    if kept is not None and kept.exists():
+        with np.load(kept) as file:
+            if str(file["digest"]) == digest:
+                found = np.split(file["features"], np.cumsum(file["counts"])[:-1])
+                return [Measured(e, f) for e, f in zip(everything, found, strict=True) if len(f)]
+    found = []
+    for number, example in enumerate(everything):
+        seed = int(hashlib.sha256(example.data).hexdigest()[:8], 16)
+        found.append(measure(examples.pixels_of(example), seed))
+        if (number + 1) % 250 == 0:
+            print(f"  {number + 1}/{len(everything)} examples measured", flush=True)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, digest=digest, counts=[len(f) for f in found], features=np.concatenate(found))
+    return [Measured(e, f) for e, f in zip(everything, found, strict=True) if len(f)]
+
+
+def means(rows: list[Measured]) -> Table:
+    """NxF: the mean features of each example's tiles."""
+    return np.stack([row.features.mean(axis=0, dtype=np.float64) for row in rows])
+
+
+def fit(features: Table, generated: npt.NDArray[np.bool_], weights: Table, strength: float) -> Head:
+    """An L2 logistic head over standardised, clipped features.
+
+    Args:
+        features: NxF, one row an example.
+        weights: N, what each example counts.
+        strength: scikit-learn's C, per unit of total weight 1000.
+    """
+    mean = np.average(features, axis=0, weights=weights)
+    scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights)) + 1e-4
+    standard = np.clip((features - mean) / scale, -Head.CLIP, Head.CLIP)
+    model = LogisticRegression(C=strength, max_iter=2000, tol=1e-5)
+    model.fit(standard, generated, sample_weight=weights * 1000 / weights.sum())
+    return Head(mean, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+
+
+def balance(rows: list[Measured], share: float) -> Table:
+    """Weights under which both labels of a kind count the same, and aligned pairs `share` times the matched ones."""
+    groups = [(row.example.kind, row.example.label) for row in rows]
+    counts = {group: groups.count(group) for group in set(groups)}
+    return np.array([(share if kind == "aligned" else 1.0) / counts[kind, label] for kind, label in groups])
+
+
+def logit(head: Head, row: Measured) -> float:
+    """The mean logit over an example's tiles, as the detectors take it."""
+    return float(head.logits(row.features).mean())
+
+
+def held_out(rows: list[Measured], strength: float, share: float, with_aligned: bool = True) -> Table:
+    """The held-out logit of each example by crossed folds; NaN where no head could score it.
+
+    Args:
+        with_aligned: Whether heads are fitted on aligned pairs too.
+    """
+    key = folds.keys(
+        ["" if r.example.label == "real" else r.example.generator for r in rows],
+        [r.example.item.prompt for r in rows],
+        [r.example.item.source for r in rows],
+    )
+    # A passage belongs to its photograph's source, whatever autoencoder made it.
+    key = [
+        folds.keys([""], [""], [r.example.item.source])[0] if r.example.kind == "aligned" else k
+        for r, k in zip(rows, key, strict=True)
+    ]
+    features, generated = means(rows), np.array([r.example.label == "generated" for r in rows])
+    usable = np.array([with_aligned or r.example.kind == "matched" for r in rows])
+    total, count = np.zeros(len(rows)), np.zeros(len(rows))
+    for fitted, scored in folds.crossed(key):
+        chosen = np.flatnonzero(fitted & usable)
+        weights = balance([rows[i] for i in chosen], share)
+        head = fit(features[chosen], generated[chosen], weights, strength)
+        for i in np.flatnonzero(scored):
+            total[i] += logit(head, rows[i])
+            count[i] += 1
+    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+
+
+def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
+    """AUROC of the scored examples of one kind."""
+    chosen = [i for i, r in enumerate(rows) if r.example.kind == kind and np.isfinite(logits[i])]
+    return float(roc_auc_score([rows[i].example.label == "generated" for i in chosen], logits[chosen]))
+
+
+def write_scores(rows: list[Measured], logits: Table, file: Path) -> None:
+    """Held-out scores, one line an example that was scored."""
+    key = folds.keys(
+        ["" if r.example.label == "real" else r.example.generator for r in rows],
+        [r.example.item.prompt for r in rows],
+        [r.example.item.source for r in rows],
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row, value, fold in zip(rows, logits, key, strict=True):
+            e = row.example
+            if np.isfinite(value):
+                name = fold.name if e.kind == "matched" else "taef2"
+                writer.writerow(
+                    (e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, e.draw)
+                    + (e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}")
+                )
+
+
+def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
+    """Fits one tool's head, prints what was found on the way, and writes its files."""
+    measure = MEASURES[tool]
+    items = datasets.labelled(data, "train")
+    photographs = [item for item in items if item.label == "real"]
+    histories = examples.tables_of([item for item in items if item.label == "generated"])
+    pairs = twins(photographs, taef2, work / "twins", 2)
+    if tool == "patch":  # the diffusion model behind `inversion` was trained on photos/: its head must not see them
+        pairs += twins(datasets.photos(data), taef2, work / "twins", 1)
+    rows = measured(
+        examples.matched(items, 2, histories=histories), measure, work / "features" / f"{tool}_matched.npz"
+    ) + measured(examples.aligned(pairs), measure, work / "features" / f"{tool}_aligned.npz")
+    print(f"{tool}: {len(rows)} examples, {rows[0].features.shape[1]} features", flush=True)
+    best = (-1.0, STRENGTHS[0], SHARES[0])
+    for strength in STRENGTHS:
+        for share in SHARES:
+            logits = held_out(rows, strength, share)
+            on_matched, on_aligned = auroc(rows, logits, "matched"), auroc(rows, logits, "aligned")
+            print(f"  C {strength:g} aligned x{share:g}: held out matched {on_matched:.3f}, aligned {on_aligned:.3f}")
+            best = max(best, ((on_matched + on_aligned) / 2, strength, share))
+    _, strength, share = best
+    logits, strict = held_out(rows, strength, share), held_out(rows, strength, share, with_aligned=False)
+    figures = {
+        "C": strength,
+        "weight of aligned pairs": share,
+        "examples": len(rows),
+        "held-out AUROC, generated against photographs of train/": round(auroc(rows, logits, "matched"), 3),
+        "AUROC, passages through TAEF2 of photographs from unseen sources": round(auroc(rows, logits, "aligned"), 3),
+        "the same by heads fitted without any passage": round(auroc(rows, strict, "aligned"), 3),
+    }
+    for name, value in figures.items():
+        print(f"  {name}: {value}", flush=True)
+    aligned = np.array([row.example.kind == "aligned" for row in rows])
+    write_scores(rows, np.where(aligned, strict, logits), OOF / f"{tool}.csv")
+    generated = np.array([row.example.label == "generated" for row in rows])
+    head = fit(means(rows), generated, balance(rows, share), strength)
+    write_weights(
+        tool,
+        {"mean": head.mean, "scale": head.scale, "weight": head.weight, "bias": np.array([head.bias])},
+        recipe=f"python -m finetune.heads --tool {tool}",
+        about=f"Linear head of the tool `{tool}` over the features of one tile.",
+        items=[row.example.item for row in rows],
+        figures=figures,
+        precision=np.float32,
+    )
+
+
+def main() -> None:
+    """Fits the heads that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tool", choices=sorted(MEASURES))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--taef2", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    for tool in [options.tool] if options.tool else MEASURES:
+        train(tool, options.data, options.taef2, options.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Tiles at native size, and the linear heads that judge them: what `patch` and `inversion` share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+GRID = 8
+"""Tiles begin at multiples of this, so that a JPEG's blocks lie in every tile as they lay in training."""
+Tile = tuple[int, int]
+"""Left and top of a tile, in pixels."""
+
+
+def tiles(width: int, height: int, side: int) -> list[Tile]:
+    """Tiles of `side` px that cover a picture, row by row; neighbours overlap where the side does not divide it.
+
+    Raises:
+        ValueError: if the picture is smaller than one tile.
+    """
+    if min(width, height) < side:
+        raise ValueError(f"a {width}x{height} picture holds no tile of {side} px")
+
+    def starts(whole: int) -> list[int]:
+        count = math.ceil(whole / side)
+        step = (whole - side) / max(count - 1, 1)
+        return [int(step * i) // GRID * GRID for i in range(count)]
+
+    return [(left, top) for top in starts(height) for left in starts(width)]
+
+
+def sample(every: list[Tile], most: int, seed: int) -> list[Tile]:
+    """At most `most` of the tiles, drawn by `seed` and kept in order."""
+    if len(every) <= most:
+        return every
+    chosen = np.random.default_rng(seed).choice(len(every), size=most, replace=False)
+    return [every[i] for i in sorted(chosen)]
+
+
+def covered(chosen: list[Tile], side: int, width: int, height: int) -> float:
+    """Share of the picture's area that lies in at least one of the tiles, on a grid of GRID px."""
+    hit = np.zeros((math.ceil(height / GRID), math.ceil(width / GRID)), dtype=bool)
+    for left, top in chosen:
+        hit[top // GRID : (top + side) // GRID, left // GRID : (left + side) // GRID] = True
+    return float(hit.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was looked at in one picture.
+
+    Attributes:
+        judged: Tiles that held enough texture to be judged.
+        side: Their side in pixels.
+        features: One row a judged tile.
+        flat: Tiles that were looked at and held too little.
+        possible: Tiles that the whole picture holds.
+        coverage: Share of the picture's area in tiles that were looked at, flat ones included.
+        maps: For each judged tile what a tool wants to draw of it; may be empty.
+        contrast: For each judged tile its contrast, in the unit of the tool.
+    """
+
+    judged: list[Tile]
+    side: int
+    features: npt.NDArray[np.float32]
+    flat: int
+    possible: int
+    coverage: float
+    contrast: list[float]
+    maps: list[npt.NDArray[np.float32]]
+
+
+def canvas(
+    judged: list[Tile], values: list[npt.NDArray[np.floating]] | list[float], side: int, size: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """A small map of per-tile values, at most 256 px a side; where tiles overlap, their mean; NaN outside them.
+
+    Args:
+        values: One number or one side x side array a tile.
+        size: Width and height of the picture in pixels.
+    """
+    width, height = size
+    step = max(GRID, math.ceil(max(width, height) / 256))
+    shape = (math.ceil(height / step), math.ceil(width / step))
+    total, count = np.zeros(shape), np.zeros(shape)
+    rows, columns = np.arange(shape[0]) * step, np.arange(shape[1]) * step
+    for (left, top), value in zip(judged, values, strict=True):
+        inside_rows = np.flatnonzero((rows + step > top) & (rows < top + side))
+        inside_columns = np.flatnonzero((columns + step > left) & (columns < left + side))
+        where = np.ix_(inside_rows, inside_columns)
+        if isinstance(value, np.ndarray):
+            y = np.clip(rows[inside_rows] - top, 0, side - 1)
+            x = np.clip(columns[inside_columns] - left, 0, side - 1)
+            near = min(step, side)
+            coarse = [[value[b : b + near, a : a + near].mean() for a in x] for b in y]
+            total[where] += np.array(coarse)
+        else:
+            total[where] += value
+        count[where] += 1
+    return np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A logistic head over standardised features.
+
+    Attributes:
+        mean, scale, weight: One value a feature.
+        bias: The logit of an average tile.
+    """
+
+    mean: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    bias: float
+
+    CLIP: ClassVar[float] = 4.0
+    """Standard deviations beyond which a feature counts no further, so that one odd value cannot decide."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Head:
+        """The head in a weight file with the arrays `mean`, `scale`, `weight` and `bias`."""
+        mean, scale, weight = (arrays[name].astype(np.float64) for name in ("mean", "scale", "weight"))
+        return cls(mean, scale, weight, float(arrays["bias"].astype(np.float64).reshape(())))
+
+    def parts(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """NxF: what each of NxF features adds to the logit of its tile."""
+        standard = np.clip((features - self.mean) / self.scale, -self.CLIP, self.CLIP)
+        parts: npt.NDArray[np.float64] = standard * self.weight
+        return parts
+
+    def logits(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """One logit for each of N tiles."""
+        logits: npt.NDArray[np.float64] = self.parts(features).sum(axis=1) + self.bias
+        return logits
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function, without overflow."""
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
