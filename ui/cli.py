@@ -59,11 +59,8 @@ def explain(
 ) -> None:
     """Examine one picture and explain the verdict."""
     settings = _settings(vlm, budget)
-
-    async def work(explainer: Explainer) -> Report:
-        return await _watched(explainer, await _submission(image, settings))
-
-    report = _with_explainer(settings, work)
+    submission = _guarded(lambda: asyncio.run(_submission(image, settings)))
+    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
         return

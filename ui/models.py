@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from agent.settings import Settings
 from tools import weights
-from tools.errors import ExpositError
+from tools.errors import ExpositError, MissingWeightError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def state(name: str, settings: Settings) -> str:
-    """`here`, or why the file of `name` cannot be used. Its hash is checked."""
+    """`here`, `missing`, or why the file of `name` cannot be used. Its hash is checked."""
     try:
         weights.verify(name, settings.cache)
+    except MissingWeightError:
+        return "missing"
     except ExpositError as error:
         return str(error)
     return "here"
@@ -27,9 +29,12 @@ def show(settings: Settings, console: Console) -> None:
     from rich.text import Text
 
     table = Table("Name", "Size", "State", "Licence", "Source")
-    for pin in weights.registry().values():
-        table.add_row(*(Text(cell) for cell in (pin.name, pin.megabytes, state(pin.name, settings), pin.licence, pin.source)))
+    states = {name: state(name, settings) for name in weights.registry()}
+    for name, pin in weights.registry().items():
+        table.add_row(*(Text(cell) for cell in (name, pin.megabytes, states[name], pin.licence, pin.source)))
     console.print(table)
+    if "missing" in states.values():
+        console.print("`exposit models pull` fetches what is missing.", highlight=False, markup=False)
 
 
 def pull(settings: Settings, names: list[str], console: Console) -> None:
