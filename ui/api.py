@@ -1,4 +1,4 @@
-"""The HTTP API (`/v1`), with the chat page mounted at `/`. Routes are thin: intake, one call of the Explainer, a model."""
+"""The HTTP API (`/v1`), with the chat page mounted at `/`. A route is intake, one call of the Explainer, a model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ _EXAMPLE_SHA: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b
 class UrlRequest(BaseModel):
     """A picture by its web address."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"url": "https://example.org/photo.jpg"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"url": "https://example.org/photo.jpg"}]}
+    )
 
     url: str = Field(min_length=1, max_length=2048, description="http or https; must lead to the public internet.")
     budget: Budget | None = Field(default=None, description="What the examination may cost; the server's when unset.")
@@ -132,7 +134,7 @@ def create_app(
             for router in routers
             for route in router.routes
             if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
-            for method in route.methods
+            for method in route.methods or ()
         }
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})

@@ -1,8 +1,8 @@
-"""A folder of pictures to JSON Lines: one line a file, in order, each on the disk before the next file is shown as done.
+"""A folder of pictures to JSON Lines: one line a file, in order, each on the disk before the next is counted.
 
-A line is a report with `path` (below the folder) added, or, for a file that cannot be judged, `path`, `sha256`, `image`
-and `error` (`code`, `message`, `remedy`, `retry`). A line whose `retry` is true is tried again when the batch is resumed,
-and the later line counts.
+A line is a report with `path` (below the folder) and `sha256` added, or, for a file that cannot be judged, `path`,
+`sha256`, `image` and `error` (`code`, `message`, `remedy`, `retry`). A line whose `retry` is true is tried again when
+the batch is resumed, and the later line counts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -57,11 +58,11 @@ async def run(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    if not folder.is_dir():
+    if not await asyncio.to_thread(folder.is_dir):
         raise CallerError(f"{folder} is not a folder.", remedy="Give the folder of the pictures.", code="not_a_folder")
-    files = list(_files(folder, out))
+    files = await asyncio.to_thread(lambda: list(_files(folder, out)))
     tally = Tally()
-    with _open(out, resume) as (sink, done):
+    with _opened(out, resume) as (sink, done):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("Examining", total=len(files))
@@ -86,29 +87,22 @@ def _files(folder: Path, out: Path) -> Iterator[Path]:
             yield path
 
 
-class _open:  # noqa: N801
+@contextmanager
+def _opened(out: Path, resume: bool) -> Iterator[tuple[BinaryIO, set[Key]]]:
     """The out file, ready to be appended to, and what stands in it."""
-
-    def __init__(self, out: Path, resume: bool) -> None:
-        self.out, self.resume = out, resume
-
-    def __enter__(self) -> tuple[BinaryIO, set[Key]]:
-        try:
-            if not self.resume or not self.out.exists():
-                self.file: BinaryIO = self.out.open("wb")
-                return self.file, set()
-            self.file = self.out.open("r+b")
-        except OSError as error:
-            raise CallerError(
-                f"{self.out} cannot be written: {error.strerror}.", remedy="Give another --out.", code="out_unwritable"
-            ) from error
-        done, end = _read(self.file, self.out)
-        self.file.seek(end)
-        self.file.truncate()
-        return self.file, done
-
-    def __exit__(self, *exc: object) -> None:
-        self.file.close()
+    try:
+        file = out.open("r+b" if resume and out.exists() else "wb")
+    except OSError as error:
+        raise CallerError(
+            f"{out} cannot be written: {error.strerror}.", remedy="Give another --out.", code="out_unwritable"
+        ) from error
+    with file:
+        done: set[Key] = set()
+        if file.readable():
+            done, end = _read(file, out)
+            file.seek(end)
+            file.truncate()
+        yield file, done
 
 
 def _read(file: BinaryIO, out: Path) -> tuple[set[Key], int]:
@@ -127,7 +121,8 @@ def _read(file: BinaryIO, out: Path) -> tuple[set[Key], int]:
                 break  # the very first line was cut off
             raise CallerError(
                 f"Line {number} of {out} is not a line of a batch.",
-                remedy="Give another --out, or start anew with --no-resume.", code="out_not_a_batch",
+                remedy="Give another --out, or start anew with --no-resume.",
+                code="out_not_a_batch",
             ) from error
         if not raw.endswith(b"\n"):
             break
@@ -137,9 +132,7 @@ def _read(file: BinaryIO, out: Path) -> tuple[set[Key], int]:
     return done, end
 
 
-async def _examined(
-    explainer: Explainer, settings: Settings, folder: Path, files: list[Path], done: set[Key]
-) -> Any:
+async def _examined(explainer: Explainer, settings: Settings, folder: Path, files: list[Path], done: set[Key]) -> Any:
     """Lines in the order of `files`, None for a file that is done; a window of files is under way at once."""
     waiting = iter(files)
     window: deque[asyncio.Task[dict[str, Any] | None]] = deque()

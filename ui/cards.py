@@ -96,7 +96,8 @@ def _scale(what: str, p: float, bounds: tuple[float, float] | None, prior: float
         f'<div class="ex-scale"><p>{safe(what)}: <strong>{safe(words.chance(p))}</strong>'
         + (f' <span class="ex-soft">({safe(words.interval(bounds))})</span>' if bounds else "")
         + f'</p><div class="ex-line" role="img" aria-label="{safe(said)}">{band}'
-        f'<i class="ex-prior" style="left:{prior * 100:.1f}%"></i><i class="ex-dot" style="left:{p * 100:.1f}%"></i></div>'
+        f'<i class="ex-prior" style="left:{prior * 100:.1f}%"></i>'
+        f'<i class="ex-dot" style="left:{p * 100:.1f}%"></i></div>'
         '<div class="ex-ends" aria-hidden="true"><span>0</span><span>50</span><span>100</span></div></div>'
     )
 
@@ -173,7 +174,7 @@ def legend(report: Report) -> str:
         return '<p class="ex-soft">No tool marked a place in this picture.</p>'
     items = "".join(
         f'<li><span class="ex-swatch" style="background:{overlay.colour(mark.severity)}">{number}</span> '
-        f'<span><strong>{safe("most of the picture" if mark.region.covers_most else mark.region.place)}</strong> '
+        f"<span><strong>{safe('most of the picture' if mark.region.covers_most else mark.region.place)}</strong> "
         f"({mark.severity}): {safe(mark.text)}{_cites((mark.evidence_id,))}</span></li>"
         for number, mark in enumerate(report.artifacts, start=1)
     )

@@ -37,7 +37,7 @@ _log = structlog.get_logger("exposit.chat")
 
 
 def mount(app: FastAPI, settings: Settings, explainer: Explainer, rules: FetchRules) -> None:
-    """Mounts the page at `/`: nothing is loaded from elsewhere, nothing is told to anyone, nothing is kept in the browser."""
+    """Mounts the page at `/`. It loads nothing from elsewhere, reports to nobody and keeps nothing in the browser."""
     gr.mount_gradio_app(
         app, build(settings, explainer, rules), path="/", theme=_theme(), css_paths=[_STATIC / "chat.css"],
         js=(_STATIC / "chat.js").read_text(), favicon_path=str(_STATIC / "icon.png"), footer_links=[],
@@ -70,8 +70,8 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
                 file = gr.File(label="Picture", height=150, elem_id="picture")
                 with gr.Row():
                     url = gr.Textbox(
-                        label="Or its web address", placeholder="https://…/photo.jpg", max_lines=1, scale=4, min_width=150,
-                        elem_id="url",
+                        label="Or its web address", placeholder="https://…/photo.jpg", max_lines=1, scale=4,
+                        min_width=150, elem_id="url",
                     )  # fmt: skip
                     budget = gr.Dropdown(
                         _BUDGETS, value=settings.budget, label="Depth", min_width=130, scale=2, filterable=False,
@@ -214,7 +214,9 @@ async def _picture(explainer: Explainer, settings: Settings, report: Report, cho
 def _views(report: Report) -> list[tuple[str, str]]:
     views = [("The picture with marked regions", _MARKED)] if report.artifacts else []
     views.append(("The picture alone", _PLAIN))
-    views += [(f"{reference.caption} ({one.id})", reference.sha256) for one in report.evidence for reference in one.maps]
+    views += [
+        (f"{reference.caption} ({one.id})", reference.sha256) for one in report.evidence for reference in one.maps
+    ]
     return views
 
 

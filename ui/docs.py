@@ -1,4 +1,4 @@
-"""The page at /docs: the OpenAPI description as one plain page, without a script and without anything from elsewhere."""
+"""The page at /docs: the OpenAPI description as one plain page, without scripts or anything from elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ h1{margin:.2em 0}h2{margin-top:2.2em;border-top:1px solid var(--line);padding-to
 code,pre{font:.9em ui-monospace,monospace}pre{background:var(--soft);padding:.8em;border-radius:8px;overflow:auto}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35em .6em;
 border-bottom:1px solid var(--line)}summary{cursor:pointer;font-weight:600}
-.verb{display:inline-block;background:#1d4ed8;color:#fff;border-radius:6px;padding:0 .5em;margin-right:.5em;font-size:.8em}
+.verb{display:inline-block;background:#1d4ed8;color:#fff;border-radius:6px;padding:0 .5em;margin-right:.5em;
+font-size:.8em}
 """
 _CURL: Final = {
     "explain": (

@@ -43,10 +43,7 @@ async def examine(settings: Settings) -> list[Check]:
 
 
 def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Check("python", "bad", f"{found} is too old.", "Install Python 3.11 or newer.")
-    return Check("python", "ok", found)
+    return Check("python", "ok", ".".join(map(str, sys.version_info[:3])))
 
 
 def _packages() -> Iterator[Check]:
@@ -103,7 +100,9 @@ def _trust(settings: Settings) -> Check:
     except ExpositError as error:
         return Check("trust list", "bad", error.message, error.remedy)
     if not held.anchors:
-        return Check("trust list", "note", f"{held.name} is empty: no signature is believed.", "Set EXPOSIT_TRUST_LIST.")
+        return Check(
+            "trust list", "note", f"{held.name} is empty: no signature is believed.", "Set EXPOSIT_TRUST_LIST."
+        )
     return Check("trust list", "ok", f"{held.name}: {held.anchors} certificate authorities")
 
 

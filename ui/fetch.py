@@ -32,9 +32,7 @@ _NEVER_V4: Final = tuple(
         "224.0.0.0/4", "240.0.0.0/4",
     )
 )  # fmt: skip
-_NEVER_V6: Final = tuple(
-    ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
-)
+_NEVER_V6: Final = tuple(ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 _UNICAST_V6: Final = ipaddress.IPv6Network("2000::/3")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -93,12 +91,14 @@ async def fetch(url: str, rules: FetchRules) -> Fetched:
     except (TimeoutError, httpx.TimeoutException) as error:
         raise FetchError(
             f"The server did not deliver the picture within {rules.max_seconds:g} seconds.",
-            remedy="Try again later, or save the picture and send the file.", code="fetch_timeout",
+            remedy="Try again later, or save the picture and send the file.",
+            code="fetch_timeout",
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise FetchError(
             "The server could not be reached, or broke off.",
-            remedy="Check the address, or save the picture and send the file.", code="fetch_unreachable",
+            remedy="Check the address, or save the picture and send the file.",
+            code="fetch_unreachable",
         ) from error
 
 
@@ -111,7 +111,9 @@ async def _follow(url: httpx.URL, rules: FetchRules) -> Fetched:
                 "GET",
                 url.copy_with(host=str(address), fragment=None),
                 headers={
-                    "Host": url.netloc.decode("ascii"), "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity",
+                    "Host": url.netloc.decode("ascii"),
+                    "Accept": "image/*,*/*;q=0.5",
+                    "Accept-Encoding": "identity",
                     "User-Agent": "Exposit",
                 },
                 extensions={"sni_hostname": url.raw_host.decode("ascii")},
@@ -126,7 +128,8 @@ async def _follow(url: httpx.URL, rules: FetchRules) -> Fetched:
             url = _parse(location, url)
     raise FetchError(
         f"The address redirects more than {rules.max_redirects} times.",
-        remedy="Give the address that the redirects end at.", code="too_many_redirects",
+        remedy="Give the address that the redirects end at.",
+        code="too_many_redirects",
     )
 
 
@@ -138,11 +141,13 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
     if parsed.scheme not in ("http", "https"):
         raise FetchError(
             "Only addresses that begin with http:// or https:// are fetched.",
-            remedy="Give the picture's web address, or send the file.", code="url_scheme",
+            remedy="Give the picture's web address, or send the file.",
+            code="url_scheme",
         )
     if parsed.userinfo:
         raise FetchError(
-            "The address carries a user name or password.", remedy="Leave it out, or send the file itself.",
+            "The address carries a user name or password.",
+            remedy="Leave it out, or send the file itself.",
             code="url_credentials",
         )
     host = parsed.host.rstrip(".")
@@ -173,7 +178,8 @@ async def _vet(url: httpx.URL, rules: FetchRules) -> Address:
     if port not in rules.ports:
         raise FetchError(
             f"Port {port} is not fetched from, only {' and '.join(map(str, sorted(rules.ports)))}.",
-            remedy="Save the picture and send the file.", code="url_port",
+            remedy="Save the picture and send the file.",
+            code="url_port",
         )
     host = url.raw_host.decode("ascii").strip("[]").rstrip(".")
     try:
@@ -188,7 +194,8 @@ async def _vet(url: httpx.URL, rules: FetchRules) -> Address:
     if not all(rules.allowed(address) for address in addresses):
         raise FetchError(
             f"{host} leads to an address that is not on the public internet.",
-            remedy="Save the picture and send the file.", code="address_refused",
+            remedy="Save the picture and send the file.",
+            code="address_refused",
         )
     return addresses[0]
 
@@ -201,12 +208,14 @@ async def _body(response: httpx.Response, rules: FetchRules) -> bytes:
     if response.status_code != 200:
         raise FetchError(
             f"The server answered with status {response.status_code} instead of the picture.",
-            remedy="Open the address in a browser to see whether the picture is still there.", code="fetch_status",
+            remedy="Open the address in a browser to see whether the picture is still there.",
+            code="fetch_status",
         )
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchError(  # a few kilobytes may unpack to gigabytes, and a picture gains nothing by it
             "The server sent the picture packed, though it was asked not to.",
-            remedy="Save the picture and send the file.", code="fetch_encoded",
+            remedy="Save the picture and send the file.",
+            code="fetch_encoded",
         )
     if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
         raise FetchError(
@@ -216,7 +225,8 @@ async def _body(response: httpx.Response, rules: FetchRules) -> bytes:
         )
     too_large = FetchError(
         f"The picture is larger than the {rules.max_bytes / 2**20:g} MiB that are fetched.",
-        remedy="Give a smaller version.", code="fetch_too_large",
+        remedy="Give a smaller version.",
+        code="fetch_too_large",
     )
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > rules.max_bytes:

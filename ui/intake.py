@@ -27,9 +27,9 @@ def max_bytes(settings: Settings) -> int:
 
 
 def clean_name(name: str | None) -> str:
-    """A name without folders, control characters or direction marks, at most 120 characters; `image` where none is left.
+    """A name without folders, control characters or direction marks, of at most 120 characters.
 
-    Both kinds of slash separate folders. The suffix is kept when a long name is cut.
+    `image` where nothing is left. Both kinds of slash separate folders. The suffix is kept when a long name is cut.
     """
     last = re.split(r"[/\\]", name or "")[-1]
     kept = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c)[0] != "C")
@@ -69,7 +69,8 @@ def submission(
     """
     if not data:
         raise ImageError(
-            "The file is empty (0 bytes).", remedy="Send the picture again; the copy may have been cut off.",
+            "The file is empty (0 bytes).",
+            remedy="Send the picture again; the copy may have been cut off.",
             code="empty_file",
         )
     if len(data) > max_bytes(settings):
@@ -90,9 +91,7 @@ def from_path(
     if not path.exists():
         raise CallerError(f"There is no file {shown}.", remedy="Check the path.", code="no_such_file")
     if not path.is_file():
-        raise CallerError(
-            f"{shown} is not a file.", remedy="For a folder, use `exposit batch`.", code="not_a_file"
-        )
+        raise CallerError(f"{shown} is not a file.", remedy="For a folder, use `exposit batch`.", code="not_a_file")
     bound = max_bytes(settings)
     try:
         with path.open("rb") as file:
@@ -100,6 +99,7 @@ def from_path(
     except OSError as error:
         raise CallerError(
             f"{shown} cannot be read: {error.strerror or 'the system refused'}.",
-            remedy="Check that the file may be read.", code="unreadable_file",
+            remedy="Check that the file may be read.",
+            code="unreadable_file",
         ) from error
     return submission(data, shown, origin, settings)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from agent.verdict import Artifact, Report
 from tools.contract import Severity
 from tools.image import Limits, SourceImage
+from ui import words
 
 _SIDE: Final = 1400
 _COLOURS: Final[dict[Severity, str]] = {
@@ -90,8 +91,7 @@ def alt_text(report: Report) -> str:
     if not report.artifacts:
         return f"The picture {report.image.path}. No tool marked a region."
     marks = " ".join(
-        f"{number}: {artifact.severity}, {'most of the picture' if artifact.region.covers_most else artifact.region.place}, "
-        f"{artifact.text}"
+        f"{number}: {artifact.severity}, {words.place(artifact.region)}, {artifact.text}"
         for number, artifact in enumerate(report.artifacts, start=1)
     )
     count = len(report.artifacts)

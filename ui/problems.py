@@ -86,11 +86,18 @@ def problem(
 ) -> JSONResponse:
     """A problem as a response."""
     body = Problem(
-        type=f"urn:exposit:problem:{code}", title=HTTPStatus(status).phrase, status=status, detail=detail, code=code,
-        remedy=remedy, **more,
+        type=f"urn:exposit:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        remedy=remedy,
+        **more,
     )
     return JSONResponse(
-        body.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE,
+        body.model_dump(exclude_none=True),
+        status,
+        media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store"} | (headers or {}),
     )
 
@@ -101,9 +108,7 @@ def public(error: ExpositError) -> ExpositError:
         return error
     number = uuid.uuid4().hex
     _log.error("operator error", id=number, code=error.code, message=error.message, remedy=error.remedy)
-    return PublicError(
-        "The service is not set up as it should be, so this could not be done.", number, code=error.code
-    )
+    return PublicError("The service is not set up as it should be, so this could not be done.", number, code=error.code)
 
 
 def internal(error: Exception, place: str) -> ExpositError:
@@ -148,7 +153,10 @@ def register(app: FastAPI) -> None:
         code = phrase.lower().replace(" ", "_").replace("-", "_")
         detail = error.detail if isinstance(error.detail, str) and error.detail != phrase else f"{phrase}."
         return problem(
-            error.status_code, code, detail, "See /docs for what the service answers to.",
+            error.status_code,
+            code,
+            detail,
+            "See /docs for what the service answers to.",
             headers=dict(error.headers or {}),
         )
 
@@ -163,6 +171,9 @@ def invalid_fields(errors: Any) -> JSONResponse:
         FieldProblem(field=".".join(str(part) for part in entry["loc"]), message=entry["msg"]) for entry in errors
     ]
     return problem(
-        422, "invalid_request", "The request does not have the agreed form.",
-        "Mend the fields named under `errors`; /docs shows the form.", errors=fields,
+        422,
+        "invalid_request",
+        "The request does not have the agreed form.",
+        "Mend the fields named under `errors`; /docs shows the form.",
+        errors=fields,
     )

@@ -42,9 +42,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def serve(
-    settings: Settings, explainer: Explainer, host: str, port: int, *, say: Callable[[str], None]
-) -> None:
+async def serve(settings: Settings, explainer: Explainer, host: str, port: int, *, say: Callable[[str], None]) -> None:
     """Serves until SIGINT or SIGTERM. `say` is told the address once it listens.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.verdict import Confidence, Contribution, Interval, Label, Report, Verdict, Writer
-from tools.contract import Evidence
+from tools.contract import Evidence, Region
 
 LABELS: Final[dict[Label, str]] = {
     "generated": "Generated",
@@ -103,6 +103,11 @@ def title(name: str) -> str:
     return name.replace("_", " ").strip().capitalize()
 
 
+def place(region: Region) -> str:
+    """Where a region lies: `top left`, `centre`, `most of the picture`."""
+    return "most of the picture" if region.covers_most else region.place
+
+
 def weight(contribution: Contribution) -> str:
     """What one piece of evidence adds, in words: `+6.2 dB for generated: multiplies the odds by 4.2`."""
     decibans = contribution.decibans
@@ -143,7 +148,9 @@ def wrote(writer: Writer) -> str:
         who = "The explanation was put together by a fixed template, without a language model"
     else:
         who = f"The explanation was written by the language model {writer.model or 'without a name'}"
-        who += {"embedded": ", inside this process", "served": ", on a model server"}.get(writer.kind, ", from a script")
+        who += {"embedded": ", inside this process", "served": ", on a model server"}.get(
+            writer.kind, ", from a script"
+        )
     return f"{who}. {writer.note}".strip() if writer.note else f"{who}."
 
 
@@ -152,4 +159,4 @@ def facts(report: Report) -> str:
     image = report.image
     size = f"{image.bytes / 2**20:.1f} MB" if image.bytes >= 2**20 else f"{max(image.bytes / 1024, 0.1):.1f} kB"
     frame = f", frame {image.frame + 1} of {image.frames}" if image.frames > 1 else ""
-    return f"{image.path} · {image.format} · {image.width} × {image.height} px · {size}{frame}"
+    return f"{image.path} · {image.format} · {image.width} x {image.height} px · {size}{frame}"

@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.settings import Settings
-from tools import errors
 from tests.conftest import encoded, picture
 from tests.ui.fakes import MAP, MAP_SHA, FakeExplainer
+from tools import errors
 from ui.api import create_app
 from ui.fetch import FetchRules
 

@@ -63,7 +63,7 @@ async def code_of(url: str, rules: FetchRules | None = None) -> str:
         ("http://127.1/", "url_invalid"),
         ("http://127.0.0.0x1/", "url_invalid"),
         ("http://example.org.0x/", "url_invalid"),
-        ("http://１２７.0.0.1/", "url_invalid"),
+        ("http://\uff11\uff12\uff17.0.0.1/", "url_invalid"),
         ("http://exa mple.org/", "url_invalid"),
         ("http://[::1%25lo]/", "url_invalid"),
         ("http:///a.jpg", "url_invalid"),
@@ -183,7 +183,9 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 async def test_a_redirect_is_followed_and_vetted_again() -> None:
     async def reply(head: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer("200 OK", b"there") if head.startswith("GET /there") else answer("302 Found", Location="/there"))
+        writer.write(
+            answer("200 OK", b"there") if head.startswith("GET /there") else answer("302 Found", Location="/there")
+        )
 
     async with served(reply) as (port, _):
         rules, asked = local(port)

@@ -56,7 +56,8 @@ def test_files_of_this_machine(tmp_path: Path) -> None:
     empty.touch()
     big.write_bytes(b"x" * (2**20 + 1))
     for path, code in (
-        (tmp_path / "none.jpg", "no_such_file"), (tmp_path, "not_a_file"), (empty, "empty_file"), (big, "file_too_large")
+        (tmp_path / "none.jpg", "no_such_file"), (tmp_path, "not_a_file"), (empty, "empty_file"),
+        (big, "file_too_large"),
     ):  # fmt: skip
         with pytest.raises(CallerError) as caught:
             intake.from_path(path, SETTINGS)
