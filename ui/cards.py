@@ -105,6 +105,11 @@ def _scale(what: str, p: float, bounds: tuple[float, float] | None, prior: float
 def explanation(report: Report) -> str:
     """The explanation, by what each sentence does; each citation leads to its row of the evidence."""
     parts = ['<section class="ex-card" aria-label="Explanation"><h2>Why</h2>']
+    parts += [
+        f"<p>{safe(sentence.text)}{_cites(sentence.cites)}</p>"
+        for sentence in report.explanation
+        if sentence.role == "answer"
+    ]
     for role, heading in _ROLES.items():
         said = [sentence for sentence in report.explanation if sentence.role == role]
         if not said:

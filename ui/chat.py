@@ -38,10 +38,14 @@ _log = structlog.get_logger("exposit.chat")
 
 def mount(app: FastAPI, settings: Settings, explainer: Explainer, rules: FetchRules) -> None:
     """Mounts the page at `/`. It loads nothing from elsewhere, reports to nobody and keeps nothing in the browser."""
+    page = build(settings, explainer, rules)
+    # Gradio 6.31 sets both in launch() only, and without them it takes any path of this machine that a caller names for
+    # an upload (processing_utils._check_allowed) and marks SVG files as public.
+    page.has_launched = page.is_running = True
     gr.mount_gradio_app(
-        app, build(settings, explainer, rules), path="/", theme=_theme(), css_paths=[_STATIC / "chat.css"],
+        app, page, path="/", theme=_theme(), css_paths=[_STATIC / "chat.css"],
         js=(_STATIC / "chat.js").read_text(), favicon_path=str(_STATIC / "icon.png"), footer_links=[],
-        run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, show_error=True,
+        run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, show_error=False,
         max_file_size=intake.max_bytes(settings),
     )  # fmt: skip
 
@@ -68,7 +72,7 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="hand-in", min_width=280):
                 file = gr.File(label="Picture", height=150, elem_id="picture")
-                with gr.Row():
+                with gr.Row(elem_id="address"):
                     url = gr.Textbox(
                         label="Or its web address", placeholder="https://…/photo.jpg", max_lines=1, scale=4,
                         min_width=150, elem_id="url",

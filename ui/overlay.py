@@ -43,8 +43,8 @@ def draw(picture: Image.Image, artifacts: tuple[Artifact, ...]) -> Image.Image:
     """A copy of `picture` with a numbered box for each artifact, in the order given, counted from 1."""
     marked = picture.convert("RGB")
     canvas = ImageDraw.Draw(marked)
-    unit = max(2, round(max(marked.size) / 300))
-    font = ImageFont.load_default(size=max(14, unit * 9))
+    unit = max(2, round(max(marked.size) / 230))
+    font = ImageFont.load_default(size=max(14, unit * 7))
     for number, artifact in reversed(list(enumerate(artifacts, start=1))):
         region = artifact.region
         box = (
@@ -52,7 +52,7 @@ def draw(picture: Image.Image, artifacts: tuple[Artifact, ...]) -> Image.Image:
             round(region.x1 * (marked.width - 1)), round(region.y1 * (marked.height - 1)),
         )  # fmt: skip
         shade = _COLOURS[artifact.severity]
-        rim = max(1, unit // 2)  # a dark rim keeps the box visible on any ground
+        rim = max(1, unit // 4)  # a dark rim keeps the box visible on any ground
         _outline(canvas, box, "#000000", unit + 2 * rim, dash=0)
         inner = (box[0] + rim, box[1] + rim, max(box[2] - rim, box[0] + rim), max(box[3] - rim, box[1] + rim))
         _outline(canvas, inner, shade, unit, dash=unit * 6 if artifact.severity in _DASHED else 0)

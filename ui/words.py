@@ -29,9 +29,9 @@ _MADE: Final[dict[Label, str]] = {
     "laundered": "passed through a generative model, starting from another picture",
 }
 _CONFIDENCE: Final[dict[Confidence, str]] = {
-    "none": "none: do not lean on this answer",
-    "low": "low: treat this answer as a hint",
-    "moderate": "moderate: check it against other sources",
+    "none": "none (do not lean on this answer)",
+    "low": "low (treat this answer as a hint)",
+    "moderate": "moderate (check it against other sources)",
     "high": "high",
 }
 

@@ -14,7 +14,7 @@ from ui.cli import app
 
 class Told(FakeExplainer):
     async def __aexit__(self, *exc: object) -> None:
-        print("the Explainer was closed", flush=True)
+        print("the Explainer was closed", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

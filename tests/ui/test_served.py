@@ -50,6 +50,21 @@ def test_the_page_loads_nothing_from_elsewhere_and_its_endpoints_have_names(serv
     assert httpx.get(f"{served.address}/docs").text.startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("name", ["private.jpg", "private.svg"])
+def test_a_file_of_the_server_is_not_taken_for_an_upload(served: Served, tmp_path: Path, name: str) -> None:
+    private = tmp_path / name
+    private.write_bytes(encoded(picture(64, 48)))
+    file = {"path": str(private), "meta": {"_type": "gradio.FileData"}}
+    call = f"{served.address}/gradio_api/call/examine"
+    event = httpx.post(call, json={"data": [file, "", "quick"]}).json()["event_id"]
+    answer = httpx.get(f"{call}/{event}").text
+    assert "event: error" in answer
+    assert "event: generating" not in answer
+    assert str(tmp_path) not in answer
+    assert httpx.get(f"{served.address}/gradio_api/file={private}").status_code == 403
+    assert httpx.get(f"{served.address}/v1/cases").json()["cases"] == []
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[object]:
     if not (CHROMIUM.exists() and DRIVER.exists()):
