@@ -158,3 +158,21 @@ class Report(Frozen):
     plan: tuple[PlanStep, ...]
     versions: dict[str, str]
     timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")
+
+
+class CaseSummary(Frozen):
+    """One line of the history.
+
+    Attributes:
+        label, p_generated: None until the case is done.
+        error: Why a failed case failed, in plain English.
+    """
+
+    case_id: str
+    created_at: datetime
+    status: Literal["running", "done", "failed"]
+    name: str
+    sha256: str
+    label: Label | None
+    p_generated: float | None
+    error: str | None = None

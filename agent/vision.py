@@ -14,8 +14,10 @@ from tools.contract import Evidence
 
 @runtime_checkable
 class Vision(Protocol):
-    """A model that can look, narrate and answer. Each call may raise `ModelServerError`; the graph then goes on
-    with what is left and says what is missing."""
+    """A model that can look, narrate and answer.
+
+    Each call may raise `ModelServerError`; the graph then goes on with what is left and says what is missing.
+    """
 
     @property
     def can_look(self) -> bool:

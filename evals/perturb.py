@@ -87,6 +87,8 @@ class Chain:
         square instead.
 
         Args:
+            size: Of the file, in pixels.
+            seed: As `seed_of` makes it.
             panes: Pictures a side that the file holds; the crop stays inside one of them.
         """
         width, height = size[0] // panes, size[1] // panes
@@ -112,9 +114,7 @@ def _png(rgb: Pixels) -> bytes:
 
 def _resized(rgb: Pixels, factor: float, how: Image.Resampling = Image.Resampling.BICUBIC) -> Pixels:
     height, width = rgb.shape[:2]
-    return np.asarray(
-        Image.fromarray(rgb).resize((max(1, round(width * factor)), max(1, round(height * factor))), how)
-    )
+    return np.asarray(Image.fromarray(rgb).resize((max(1, round(width * factor)), max(1, round(height * factor))), how))
 
 
 def _saved(quality: int) -> Callable[[Pixels, int], bytes]:

@@ -39,16 +39,21 @@ def _sources(items: Iterable[Item]) -> str:
 
 def write_weights(
     name: str, arrays: Mapping[str, npt.NDArray[np.generic]], *, recipe: str, about: str, items: Iterable[Item],
-    figures: Mapping[str, object], precision: npt.DTypeLike = np.float16, folder: Path = FOLDER,
+    figures: Mapping[str, object], precision: npt.DTypeLike = np.float16, folder: Path | None = None,
 ) -> str:  # fmt: skip
     """Writes `<name>.safetensors`, `<name>.md` and the pin; returns the sha256.
 
     Args:
+        name: Of the weight.
         arrays: Kept with `precision`.
         recipe: The command that trains them again.
+        about: What the weights are, in one sentence.
         items: Every picture that took part, for the data hash and the table of sources.
         figures: What was measured, by name.
+        precision: Number type of the file.
+        folder: Where the files go; the package's own folder by default.
     """
+    folder = folder or FOLDER
     items = list(items)
     data = save({key: np.ascontiguousarray(value.astype(precision)) for key, value in arrays.items()})
     digest = hashlib.sha256(data).hexdigest()

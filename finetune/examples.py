@@ -63,6 +63,9 @@ def matched(
     """`draws` passages of each item through `chain`; items smaller than its side are left out.
 
     Args:
+        items: The pictures.
+        draws: Passages of each.
+        chain: What they go through.
         histories: Tables of the generated files. Where given, every second draw of a photograph is saved with one of
             them first: the generated files share one quality, and the trace of that first JPEG must not tell the
             classes apart. For training only.

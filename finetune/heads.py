@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,11 @@ def means(rows: list[Measured]) -> Table:
 
 
 def fit(features: Table, generated: npt.NDArray[np.bool_], weights: Table, strength: float) -> Head:
-    """An L2 logistic head over standardised, clipped features.
+    """An L2 logistic head over standardised, clipped features; its levels are still open.
 
     Args:
         features: NxF, one row an example.
+        generated: N, whether each was generated.
         weights: N, what each example counts.
         strength: scikit-learn's C, per unit of total weight 1000.
     """
@@ -105,7 +107,16 @@ def fit(features: Table, generated: npt.NDArray[np.bool_], weights: Table, stren
     standard = np.clip((features - mean) / scale, -Head.CLIP, Head.CLIP)
     model = LogisticRegression(C=strength, max_iter=2000, tol=1e-5)
     model.fit(standard, generated, sample_weight=weights * 1000 / weights.sum())
-    return Head(mean, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+    return Head(mean, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]), -math.inf, math.inf)
+
+
+def levels(rows: list[Measured], logits: Table) -> tuple[float, float]:
+    """`Head.low` and `Head.high`, from the held-out logits of the matched examples."""
+    made, taken = (
+        [v for r, v in zip(rows, logits, strict=True) if (r.example.kind, r.example.label) == ("matched", label)]
+        for label in ("generated", "real")
+    )
+    return float(np.nanpercentile(made, 100 - Head.LEVEL)), float(np.nanpercentile(taken, Head.LEVEL))
 
 
 def balance(rows: list[Measured], share: float) -> Table:
@@ -124,6 +135,9 @@ def held_out(rows: list[Measured], strength: float, share: float, with_aligned: 
     """The held-out logit of each example by crossed folds; NaN where no head could score it.
 
     Args:
+        rows: All examples.
+        strength: As in `fit`.
+        share: As in `balance`.
         with_aligned: Whether heads are fitted on aligned pairs too.
     """
     key = folds.keys(
@@ -146,7 +160,9 @@ def held_out(rows: list[Measured], strength: float, share: float, with_aligned: 
         for i in np.flatnonzero(scored):
             total[i] += logit(head, rows[i])
             count[i] += 1
-    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+    means_of = np.full(len(rows), np.nan)
+    np.divide(total, count, out=means_of, where=count > 0)
+    return means_of
 
 
 def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
@@ -171,8 +187,10 @@ def write_scores(rows: list[Measured], logits: Table, file: Path) -> None:
             if np.isfinite(value):
                 name = fold.name if e.kind == "matched" else "taef2"
                 writer.writerow(
-                    (e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, e.draw)
-                    + (e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}")
+                    [
+                        *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, e.draw),
+                        *(e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}"),
+                    ]
                 )
 
 
@@ -206,6 +224,9 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
         "AUROC, passages through TAEF2 of photographs from unseen sources": round(auroc(rows, logits, "aligned"), 3),
         "the same by heads fitted without any passage": round(auroc(rows, strict, "aligned"), 3),
     }
+    low, high = levels(rows, logits)
+    figures["level that 90 % of held-out photographs stay under (log-odds)"] = round(high, 3)
+    figures["level that 90 % of held-out generated pictures stay above (log-odds)"] = round(low, 3)
     for name, value in figures.items():
         print(f"  {name}: {value}", flush=True)
     aligned = np.array([row.example.kind == "aligned" for row in rows])
@@ -214,7 +235,7 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     head = fit(means(rows), generated, balance(rows, share), strength)
     write_weights(
         tool,
-        {"mean": head.mean, "scale": head.scale, "weight": head.weight, "bias": np.array([head.bias])},
+        {"mean": head.mean, "scale": head.scale, "weight": head.weight, "levels": np.array([head.bias, low, high])},
         recipe=f"python -m finetune.heads --tool {tool}",
         about=f"Linear head of the tool `{tool}` over the features of one tile.",
         items=[row.example.item for row in rows],

@@ -110,16 +110,17 @@ def train(
                 part,
             )
             part.replace(kept)
-    return average.eval()
+    average.eval()
+    return average
 
 
-@torch.inference_mode()
 def psnr_at(network: Denoiser, photographs: list[Pixels], sigma: float, seed: int = 1) -> tuple[float, float]:
     """Mean PSNR in dB of noisy and of denoised crops of `photographs` at noise level `sigma`."""
     clean = batch_of(photographs, 64, seed, 0)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     noisy = clean + sigma * noise
-    restored = network(noisy, torch.full((len(clean),), sigma))
+    with torch.inference_mode():
+        restored = network(noisy, torch.full((len(clean),), sigma))
     noisy_db, restored_db = (
         float((10 * torch.log10(4 / ((x - clean) ** 2).mean(dim=(1, 2, 3)))).mean()) for x in (noisy, restored)
     )

@@ -20,8 +20,10 @@ from sklearn.metrics import roc_auc_score
 from evals import datasets
 from evals.datasets import Item
 from finetune.examples import LARGER, MATCHED, matched
+from tools import weights
 from tools.contract import Budget, Detector
 from tools.image import SourceImage
+from tools.tiles import Head, sigmoid
 
 Scores = dict[str, tuple[Item, list[float]]]
 
@@ -63,7 +65,7 @@ def interval(found: list[tuple[Item, list[float]]], rounds: int = 400) -> tuple[
     return float(low), float(high)
 
 
-def rates(found: list[tuple[Item, list[float]]], line: float = 0.6) -> tuple[float, float]:
+def rates(found: list[tuple[Item, list[float]]], line: float) -> tuple[float, float]:
     """Share of photographs and of generated pictures that score `line` or more."""
 
     def share(label: str) -> float:
@@ -84,7 +86,9 @@ def main() -> None:
     parser.add_argument("--tool", choices=sorted(every))
     parser.add_argument("--draws", type=int, default=3)
     options = parser.parse_args()
-    print("| tool | version | data | side | items | AUROC [95 %] | photographs ≥ .6 | generated ≥ .6 | abstained |")
+    print(
+        "| tool | version | data | side | items | AUROC [95 %] | photographs said to lean | generated said to lean | abstained |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in [options.tool] if options.tool else every:
         tool = every[name]
@@ -96,7 +100,7 @@ def main() -> None:
                 table, abstained = scores(tool, items, options.draws, side)
                 found = list(table.values())
                 low, high = interval(found)
-                wrong, right = rates(found)
+                wrong, right = rates(found, sigmoid(Head.of(weights.load(name)).high))
                 print(
                     f"| {name} | {tool.version} | {title} | {side} | {len(found)} | {auroc(found):.3f} "
                     f"[{low:.2f}, {high:.2f}] | {wrong:.0%} | {right:.0%} | {abstained} |",

@@ -19,12 +19,12 @@ from torch import nn
 from tools.errors import ConfigurationError
 
 
-class _Clamp(nn.Module):
+class _Clamp(nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x / 3) * 3
 
 
-class _Block(nn.Module):
+class _Block(nn.Module):  # type: ignore[misc]
     def __init__(self, pooled: bool = False) -> None:
         super().__init__()
         self.conv = nn.Sequential(_conv(64, 64), nn.ReLU(), _conv(64, 64), nn.ReLU(), _conv(64, 64))
@@ -80,16 +80,17 @@ class Taef2:
             part.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
             self._parts.append(part.eval())
 
-    @torch.inference_mode()
     def passage(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """`rgb` (HxWx3, sides multiples of 8) encoded and decoded again."""
         x = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
-        for part in self._parts:
-            x = part(x)
-        return np.rint(x[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255).astype(np.uint8)
+        with torch.inference_mode():
+            for part in self._parts:
+                x = part(x)
+        decoded: npt.NDArray[np.float32] = x[0].permute(1, 2, 0).clamp(0, 1).numpy()
+        return np.rint(decoded * 255).astype(np.uint8)
 
 
 def psnr(pairs: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]) -> float:
     """Mean peak signal-to-noise ratio of pairs of pictures, in dB."""
-    errors = [np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2) for a, b in pairs]
+    errors = [float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)) for a, b in pairs]
     return float(np.mean([10 * np.log10(255**2 / max(e, 1e-9)) for e in errors]))

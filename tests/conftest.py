@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.reports import TestReport
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,3 +39,13 @@ def encoded(image: Image.Image, fmt: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, fmt, **options)
     return buffer.getvalue()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, TestReport, TestReport]:
+    """Under `EXPOSIT_TEST_STRICT` a skipped test is a failed one: CI has everything that a test may need."""
+    report = yield
+    if os.environ.get("EXPOSIT_TEST_STRICT") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, which is not allowed here: {report.longrepr}"
+    return report

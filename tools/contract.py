@@ -150,8 +150,10 @@ class Evidence(Frozen):
 
 
 class Budget(Frozen):
-    """What one examination may cost, in cost units (one unit is about 10 ms on one core), never in seconds:
-    the same picture under the same budget gives the same evidence on any machine.
+    """What one examination may cost.
+
+    It counts cost units (one is about 10 ms on one core), never seconds: the same picture under the same budget gives
+    the same evidence on any machine.
     """
 
     level: Literal["quick", "standard", "thorough"] = "standard"

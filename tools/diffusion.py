@@ -20,7 +20,7 @@ MULTIPLE = 8
 """Sides of an input must be multiples of this."""
 
 
-class _Block(nn.Module):
+class _Block(nn.Module):  # type: ignore[misc]
     """Two 3x3 convolutions with the noise level let in between, added to what came in."""
 
     def __init__(self, width: int, condition: int) -> None:
@@ -36,7 +36,7 @@ class _Block(nn.Module):
         return x + self.second(functional.silu(h * (1 + scale) + shift))
 
 
-class Denoiser(nn.Module):
+class Denoiser(nn.Module):  # type: ignore[misc]
     """Predicts the photograph under Gaussian noise of known level.
 
     Args:
@@ -91,4 +91,5 @@ def denoiser(weights: dict[str, npt.NDArray[np.generic]]) -> Denoiser:
     """The network with `weights`, ready to examine."""
     network = Denoiser()
     network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()})
-    return network.eval()
+    network.eval()
+    return network

@@ -1,17 +1,17 @@
 """The one exception tree of Exposit. Each branch says who must act.
 
-    ExpositError
-    ├── CallerError            the person who sent the request must change it
-    │   ├── ImageError         the file cannot be judged (one code a cause)
-    │   ├── FetchError         the URL cannot be fetched (refused, unreachable, too big)
-    │   └── NotFoundError      no such case, map or model
-    ├── OperatorError          whoever runs the service must act
-    │   ├── ConfigurationError a setting or file is wrong
-    │   ├── MissingWeightError a weight is not there: names file, size, licence, command
-    │   └── IntegrityError     a hash, signature or audit chain does not hold
-    └── TryAgainError          nothing is wrong with the request: try again
-        ├── WorkerError        a tool's process died, hung or ran out of memory
-        └── ModelServerError   the model server did not answer, or not in the agreed form
+ExpositError
+├── CallerError            the person who sent the request must change it
+│   ├── ImageError         the file cannot be judged (one code a cause)
+│   ├── FetchError         the URL cannot be fetched (refused, unreachable, too big)
+│   └── NotFoundError      no such case, map or model
+├── OperatorError          whoever runs the service must act
+│   ├── ConfigurationError a setting or file is wrong
+│   ├── MissingWeightError a weight is not there: names file, size, licence, command
+│   └── IntegrityError     a hash, signature or audit chain does not hold
+└── TryAgainError          nothing is wrong with the request: try again
+    ├── WorkerError        a tool's process died, hung or ran out of memory
+    └── ModelServerError   the model server did not answer, or not in the agreed form
 """
 
 from __future__ import annotations

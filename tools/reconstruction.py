@@ -64,7 +64,7 @@ def shipped() -> Denoiser:
 
 
 def _at(network: Denoiser, x: torch.Tensor, sigma: float) -> torch.Tensor:
-    return network(x, torch.full((len(x),), sigma))  # type: ignore[no-any-return]
+    return network(x, torch.full((len(x),), sigma))
 
 
 def inverted(network: Denoiser, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -129,7 +129,28 @@ def _along(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a * b).mean(dim=(1, 2, 3)) / (((a**2).mean(dim=(1, 2, 3)) * (b**2).mean(dim=(1, 2, 3))).sqrt() + _EPS**2)
 
 
-@torch.inference_mode()
+def _measured(network: Denoiser, batch: npt.NDArray[np.uint8], noises: list[torch.Tensor]) -> list[Reconstruction]:
+    clean = torch.from_numpy(batch.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
+    contrast = torch.tensor([contrast_of(tile) for tile in batch])
+    features: list[torch.Tensor] = []
+    misses = []
+    for sigma, noise in zip(NOISES, noises, strict=True):
+        noisy = clean + sigma * noise
+        misses.append((noisy - _at(network, noisy, sigma)) / sigma - noise)
+        features += _moments(misses[-1]) + _spread(misses[-1])
+    first, top_noise, back = inverted(network, clean)
+    returned = back - clean
+    residual = first * LADDER[0]
+    for reading in (residual, top_noise, returned):
+        features += _moments(reading) + _spread(reading)
+    for reading in (residual, returned, *(m * s for m, s in zip(misses, NOISES, strict=True))):
+        features.append(((reading**2).mean(dim=(1, 2, 3)).sqrt() / (contrast + _EPS) + _EPS).log())
+    features += [_along(misses[0], residual), _along(misses[1], residual), _along(returned, residual)]
+    table = torch.stack(features, dim=1).numpy()
+    error = (returned.abs().mean(dim=1) * 127.5).numpy()
+    return [Reconstruction(table[row].copy(), error[row].copy()) for row in range(len(batch))]
+
+
 def measure(
     network: Denoiser, rgb: npt.NDArray[np.uint8], chosen: list[Tile], side: int, seed: int
 ) -> list[Reconstruction]:
@@ -139,26 +160,8 @@ def measure(
     out: list[Reconstruction] = []
     for start in range(0, len(chosen), _BATCH):
         batch = np.stack([rgb[top : top + side, left : left + side] for left, top in chosen[start : start + _BATCH]])
-        clean = torch.from_numpy(batch.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
-        contrast = torch.tensor([contrast_of(tile) for tile in batch])
-        features: list[torch.Tensor] = []
-        misses = []
-        for sigma, noise in zip(NOISES, noises, strict=True):
-            noisy = clean + sigma * noise
-            misses.append((noisy - _at(network, noisy, sigma)) / sigma - noise)
-            features += _moments(misses[-1]) + _spread(misses[-1])
-        first, top_noise, back = inverted(network, clean)
-        returned = back - clean
-        residual = first * LADDER[0]
-        for reading in (residual, top_noise, returned):
-            features += _moments(reading) + _spread(reading)
-        for reading in (residual, returned, *(m * s for m, s in zip(misses, NOISES, strict=True))):
-            features.append(((reading**2).mean(dim=(1, 2, 3)).sqrt() / (contrast + _EPS) + _EPS).log())
-        features += [_along(misses[0], residual), _along(misses[1], residual), _along(returned, residual)]
-        table = torch.stack(features, dim=1).numpy()
-        error = (returned.abs().mean(dim=1) * 127.5).numpy()
-        for row in range(len(batch)):
-            out.append(Reconstruction(table[row].copy(), error[row].copy()))
+        with torch.inference_mode():
+            out += _measured(network, batch, noises)
     return out
 
 

@@ -25,28 +25,28 @@ FLAT = 0.6
 """Mean absolute difference of neighbouring luma values, in grey levels, under which a tile is called flat."""
 _EPS = 0.02
 
-_SQUARE3 = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], dtype=np.float32) / 4
-_EDGE3 = np.array([[-1, 2, -1], [2, -4, 2], [0, 0, 0]], dtype=np.float32) / 4
-_SQUARE5 = (
-    np.array(
-        [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]],
-        dtype=np.float32,
-    )
-    / 12
-)
-_FILTERS: dict[str, npt.NDArray[np.float32]] = {
-    "h1": np.array([[-1, 1]], dtype=np.float32),
-    "v1": np.array([[-1], [1]], dtype=np.float32),
-    "d1": np.array([[-1, 0], [0, 1]], dtype=np.float32),
-    "a1": np.array([[0, -1], [1, 0]], dtype=np.float32),
-    "h2": np.array([[1, -2, 1]], dtype=np.float32) / 2,
-    "v2": np.array([[1], [-2], [1]], dtype=np.float32) / 2,
-    "h3": np.array([[1, -3, 3, -1]], dtype=np.float32) / 3,
-    "v3": np.array([[1], [-3], [3], [-1]], dtype=np.float32) / 3,
+
+def _kernel(*rows: list[int], over: int = 1) -> Array:
+    return (np.array(rows, dtype=np.float32) / np.float32(over)).astype(np.float32)
+
+
+_SQUARE3 = _kernel([-1, 2, -1], [2, -4, 2], [-1, 2, -1], over=4)
+_EDGE3 = _kernel([-1, 2, -1], [2, -4, 2], [0, 0, 0], over=4)
+_FILTERS: dict[str, Array] = {
+    "h1": _kernel([-1, 1]),
+    "v1": _kernel([-1], [1]),
+    "d1": _kernel([-1, 0], [0, 1]),
+    "a1": _kernel([0, -1], [1, 0]),
+    "h2": _kernel([1, -2, 1], over=2),
+    "v2": _kernel([1], [-2], [1], over=2),
+    "h3": _kernel([1, -3, 3, -1], over=3),
+    "v3": _kernel([1], [-3], [3], [-1], over=3),
     "edge": _EDGE3,
     "edge_t": np.ascontiguousarray(_EDGE3.T),
     "square3": _SQUARE3,
-    "square5": _SQUARE5,
+    "square5": _kernel(
+        [-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1], over=12
+    ),
 }
 _CHROMA_FILTERS = ("h1", "v1", "square3")
 _LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (2, 2), (0, 4), (4, 0), (0, 8), (8, 0))
@@ -75,7 +75,7 @@ class Texture:
         return self.contrast < FLAT
 
 
-def _filtered(plane: Array, kernel: npt.NDArray[np.float32]) -> Array:
+def _filtered(plane: Array, kernel: Array) -> Array:
     """Correlation of `plane` with `kernel`, edges repeated, same size."""
     rows, columns = kernel.shape
     padded = np.pad(plane, ((0, rows - 1), (0, columns - 1)), mode="edge")
@@ -90,7 +90,8 @@ def _filtered(plane: Array, kernel: npt.NDArray[np.float32]) -> Array:
 def _cells(values: Array) -> npt.NDArray[np.float64]:
     """Mean of `values` in each cell, flattened."""
     rows, columns = values.shape[0] // CELL, values.shape[1] // CELL
-    return values.reshape(rows, CELL, columns, CELL).mean(axis=(1, 3), dtype=np.float64).ravel()
+    means: npt.NDArray[np.float64] = values.reshape(rows, CELL, columns, CELL).mean(axis=(1, 3), dtype=np.float64)
+    return means.ravel()
 
 
 def _contrasts(poor: float, rich: float) -> list[float]:
@@ -149,8 +150,10 @@ def _periods(residual: Array) -> list[float]:
 
 
 def _spectrum(plane: Array) -> list[float]:
-    """Log power in rings of equal width up to the Nyquist frequency, less their mean; then diagonal less axial power
-    in the outer half, four values."""
+    """Log power in rings of equal width up to the Nyquist frequency, less their mean.
+
+    Behind them four values of diagonal less axial power in the outer half.
+    """
     rows, columns = plane.shape
     window = np.outer(np.hanning(rows), np.hanning(columns)).astype(np.float32)
     power = np.abs(np.fft.rfft2((plane - plane.mean()) * window)) ** 2
@@ -213,9 +216,9 @@ def texture(rgb: npt.NDArray[np.uint8]) -> Texture:
     values: list[float] = []
     for residual in residuals.values():
         values += _energies(residual, thirds, base)
-    for other in (tile[..., 0] - tile[..., 1], tile[..., 2] - tile[..., 1]):
+    for channel in (0, 2):
         for name in _CHROMA_FILTERS:
-            values += _energies(_filtered(other, _FILTERS[name]), thirds, base)
+            values += _energies(_filtered(tile[..., channel] - tile[..., 1], _FILTERS[name]), thirds, base)
     values += _correlations(residuals["square3"], thirds)
     values += _channels(tile, thirds)
     values += _periods(residuals["square3"])

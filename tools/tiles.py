@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,12 +75,14 @@ class Look:
 
 
 def canvas(
-    judged: list[Tile], values: list[npt.NDArray[np.floating]] | list[float], side: int, size: tuple[int, int]
+    judged: list[Tile], values: Sequence[npt.NDArray[np.float32] | float], side: int, size: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
     """A small map of per-tile values, at most 256 px a side; where tiles overlap, their mean; NaN outside them.
 
     Args:
+        judged: The tiles.
         values: One number or one side x side array a tile.
+        side: Of the tiles, in pixels.
         size: Width and height of the picture in pixels.
     """
     width, height = size
@@ -101,7 +103,9 @@ def canvas(
         else:
             total[where] += value
         count[where] += 1
-    return np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+    means = np.full(shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +115,40 @@ class Head:
     Attributes:
         mean, scale, weight: One value a feature.
         bias: The logit of an average tile.
+        low: Mean logit that LEVEL percent of held-out generated pictures lay above; below it a tool leans to
+            photographs.
+        high: Mean logit that LEVEL percent of held-out photographs lay below; above it a tool leans to generated.
     """
 
     mean: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     bias: float
+    low: float
+    high: float
 
+    LEVEL: ClassVar[int] = 90
+    """Percent that `low` and `high` stand for."""
     CLIP: ClassVar[float] = 4.0
     """Standard deviations beyond which a feature counts no further, so that one odd value cannot decide."""
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Head:
-        """The head in a weight file with the arrays `mean`, `scale`, `weight` and `bias`."""
+        """The head in a weight file with the arrays `mean`, `scale`, `weight` and `levels` (bias, low, high)."""
         mean, scale, weight = (arrays[name].astype(np.float64) for name in ("mean", "scale", "weight"))
-        return cls(mean, scale, weight, float(arrays["bias"].astype(np.float64).reshape(())))
+        bias, low, high = arrays["levels"].astype(np.float64).tolist()
+        return cls(mean, scale, weight, bias, low, high)
+
+    def leaning(self, mean: float) -> Literal["generated", "camera", "neutral"]:
+        """What the mean logit of a picture's tiles speaks for."""
+        return "generated" if mean >= self.high else "camera" if mean <= self.low else "neutral"
+
+    def suspects(self, logits: npt.NDArray[np.float64], most: int) -> list[int]:
+        """At most `most` tiles of a picture that leans to generated: those that stand out upwards, highest first."""
+        if self.leaning(float(logits.mean())) != "generated":
+            return []
+        line = max(self.high, float(logits.mean() + logits.std()))
+        return [int(i) for i in np.argsort(-logits, kind="stable")[:most] if logits[i] > line]
 
     def parts(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """NxF: what each of NxF features adds to the logit of its tile."""

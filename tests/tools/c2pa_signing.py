@@ -72,9 +72,16 @@ class Authority:
         return self.certificate.public_bytes(PEM)
 
     def issue(
-        self, organisation: str, common: str, *, start: int = -30, end: int = 300, ocsp: str | None = None
+        self,
+        organisation: str,
+        common: str,
+        *,
+        start: int = -30,
+        end: int | datetime.timedelta = 300,
+        ocsp: str | None = None,
     ) -> Identity:
-        """Issues a leaf that is valid from `start` to `end`, in days from now."""
+        """Issues a leaf that is valid from `start` to `end`, in days from now or as a time from now."""
+        until = _days(end) if isinstance(end, int) else _days(0) + end
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
             x509.CertificateBuilder()
@@ -83,12 +90,10 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_days(start))
-            .not_valid_after(_days(end))
+            .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .add_extension(_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
         )
@@ -128,18 +133,25 @@ def sign(
     source: bytes | None = None,
     ingredients: tuple[tuple[bytes, str], ...] = (),
     assertions: tuple[dict[str, Any], ...] = (),
-    generator: str = "Exposit Test Camera",
     remote: str | None = None,
     actions_label: str = "c2pa.actions.v2",
     claim_version: int = 2,
 ) -> bytes:
-    """A JPEG signed by `identity`, whose manifest says `actions`; `ingredients` are (JPEG, relationship)."""
+    """A JPEG signed by `identity`, whose manifest says `actions`; `ingredients` are (JPEG, relationship).
+
+    An `opened` action refers to the first ingredient and a `placed` action to the last, as C2PA asks.
+    """
+    told = [dict(each) for each in actions]
+    for each in told:
+        if each["action"] in ("c2pa.opened", "c2pa.placed"):
+            number = 0 if each["action"] == "c2pa.opened" else len(ingredients) - 1
+            each["parameters"] = {"ingredientIds": [f"ingredient{number}"]}
     manifest: dict[str, Any] = {
-        "claim_generator_info": [{"name": generator, "version": "1.0"}],
+        "claim_generator_info": [{"name": "Exposit Test Signer", "version": "1.0"}],
         "title": "test.jpg",
         "format": "image/jpeg",
         "claim_version": claim_version,
-        "assertions": [{"label": actions_label, "data": {"actions": list(actions)}}, *assertions],
+        "assertions": [{"label": actions_label, "data": {"actions": told}}, *assertions],
     }
     out = io.BytesIO()
     with (
@@ -147,9 +159,9 @@ def sign(
         c2pa.Builder(json.dumps(manifest), context=context) as builder,
         identity.signer() as signer,
     ):
-        for data, relationship in ingredients:
-            told = {"title": "ingredient.jpg", "relationship": relationship}
-            builder.add_ingredient(json.dumps(told), "image/jpeg", io.BytesIO(data))
+        for number, (data, relationship) in enumerate(ingredients):
+            about = {"title": f"{number}.jpg", "relationship": relationship, "label": f"ingredient{number}"}
+            builder.add_ingredient(json.dumps(about), "image/jpeg", io.BytesIO(data))
         if remote is not None:
             builder.set_remote_url(remote)
             builder.set_no_embed()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from tools import weights
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
@@ -17,8 +18,6 @@ from tools.tiles import Head, Look, canvas, sigmoid
 
 LEAST = 64
 """Shortest side in pixels that is judged."""
-LEANS = 0.6
-"""Score from which the evidence is said to lean towards generated; below 1 - LEANS, towards photographs."""
 MOST = {"quick": 4, "standard": 8, "thorough": 24}
 """Tiles that are reconstructed, by the level of the budget; each costs six passes through the model."""
 PHOTOGRAPHS = 378
@@ -55,13 +54,14 @@ def inversion(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     scores = [sigmoid(float(logit)) for logit in logits]
     errors = [float(error.mean()) for error in seen.maps]
     size = (image.width, image.height)
-    places = [
-        Region.from_pixels(left, top, left + seen.side, top + seen.side, size) for left, top in seen.judged
-    ]
-    suspects = _suspects(scores) if score >= LEANS else []
+    places = [Region.from_pixels(left, top, left + seen.side, top + seen.side, size) for left, top in seen.judged]
+    suspects = head.suspects(logits, most=2)
     return tool.evidence(
         score=score,
-        findings=(_overall(score, scores, errors), *(_tile(scores[i], errors[i], places[i]) for i in suspects)),
+        findings=(
+            _overall(head.leaning(mean), score, errors),
+            *(_tile(scores[i], errors[i], places[i]) for i in suspects),
+        ),
         regions=[places[i] for i in suspects],
         measurements={
             "mean_log_odds": round(mean, 4),
@@ -83,37 +83,37 @@ def inversion(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
 
 _CAPTION = (
     "Reconstruction error of the tiles that were tried, relative to the largest: the brighter, the further the small "
-    "model's reconstruction lies from the picture. Black areas were not reconstructed. Texture is bright in any picture."
+    "model's reconstruction lies from the picture. Black areas were not reconstructed. Texture is bright everywhere."
 )
 
 
-def _error_map(seen: Look, size: tuple[int, int]) -> np.ndarray:
+def _error_map(seen: Look, size: tuple[int, int]) -> npt.NDArray[np.float64]:
     error = np.nan_to_num(canvas(seen.judged, seen.maps, seen.side, size), nan=0.0)
     return np.asarray(error / max(float(error.max()), 1e-6))
 
 
-def _suspects(scores: list[float]) -> list[int]:
-    """At most two tiles, those that stand out upwards; none where all tiles are alike."""
-    line = max(LEANS, float(np.mean(scores)) + float(np.std(scores)))
-    order = np.argsort(scores)[::-1][:2]
-    return [int(i) for i in order if scores[i] > line]
-
-
-def _overall(score: float, scores: list[float], errors: list[float]) -> Finding:
-    shown, tiles, error = round(score, 2), len(scores), round(float(np.mean(errors)), 2)
-    what = "tile is" if tiles == 1 else "tiles are"
-    text = (
-        f"{tiles} {what} reconstructed by a small model of photographs with a mean error of {error} grey levels; "
-        f"the pattern of its errors scores {shown}, "
-    )
+def _overall(leaning: str, score: float, errors: list[float]) -> Finding:
+    shown, tiles, error = round(score, 2), len(errors), round(float(np.mean(errors)), 2)
     numbers: dict[str, float | int | str | bool] = {"tiles": tiles, "mean_error": error, "score": shown}
-    if score >= LEANS:
-        text += "closer to generated pictures than to photographs in training; this is a weak sign."
+    text = (
+        f"A small model of photographs reconstructs {tiles} {'tile' if tiles == 1 else 'tiles'} with a mean error of "
+        f"{error} grey levels; "
+    )
+    if leaning == "generated":
+        text += (
+            f"the pattern of the errors (score {shown}) lies above the level that {Head.LEVEL} % of photographs held "
+            "out in training stay under. This is a weak sign."
+        )
+        numbers["level_percent"] = Head.LEVEL
         return Finding(text=text, polarity="generated", severity="weak", numbers=numbers)
-    if score <= 1 - LEANS:
-        text += "closer to photographs than to generated pictures in training."
+    if leaning == "camera":
+        text += (
+            f"the pattern of the errors (score {shown}) lies under the level that {Head.LEVEL} % of generated pictures "
+            "held out in training stay above."
+        )
+        numbers["level_percent"] = Head.LEVEL
         return Finding(text=text, polarity="camera", numbers=numbers)
-    return Finding(text=text + "which leans neither way.", numbers=numbers)
+    return Finding(text=text + f"the pattern of the errors (score {shown}) leans neither way.", numbers=numbers)
 
 
 def _tile(score: float, error: float, place: Region) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from tools import weights
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
@@ -14,8 +15,6 @@ from tools.tiles import Head, canvas, sigmoid
 
 LEAST = 64
 """Shortest side in pixels that is judged."""
-LEANS = 0.6
-"""Score from which the evidence is said to lean towards generated; below 1 - LEANS, towards photographs."""
 GROUPS = {
     "energy": "how strong the finest detail is at each scale and direction",
     "peak": "how evenly the fine detail is spread over its values",
@@ -59,13 +58,13 @@ def patch(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
         Region.from_pixels(left, top, left + seen.side, top + seen.side, (image.width, image.height))
         for left, top in seen.judged
     ]
-    suspects = _suspects(scores) if score >= LEANS else []
+    leaning, suspects = head.leaning(mean), head.suspects(logits, most=3)
     parts = head.parts(seen.features).mean(axis=0)
     return tool.evidence(
         score=score,
         findings=(
-            _overall(score, scores),
-            *([_reason(parts)] if score >= LEANS else []),
+            _overall(leaning, score, int((logits >= head.high).sum()), len(scores)),
+            *([_reason(parts)] if leaning == "generated" else []),
             *(_tile(scores[i], places[i]) for i in suspects),
         ),
         regions=[places[i] for i in suspects],
@@ -87,41 +86,27 @@ def patch(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     )
 
 
-def _suspects(scores: list[float]) -> list[int]:
-    """At most three tiles, those that stand out upwards; none where all tiles are alike."""
-    line = max(LEANS, float(np.mean(scores)) + float(np.std(scores)))
-    order = np.argsort(scores)[::-1][:3]
-    return [int(i) for i in order if scores[i] > line]
-
-
-def _overall(score: float, scores: list[float]) -> Finding:
-    alike, tiles, shown = sum(s >= 0.5 for s in scores), len(scores), round(score, 2)
-    numbers: dict[str, float | int | str | bool] = {"score": shown, "tiles_like_generated": alike, "tiles": tiles}
-    count = f"{alike} of {tiles} tiles" if tiles > 1 else "The picture's only tile" if alike else "0 of 1 tiles"
-    verb = "is" if tiles == 1 and alike else "are"
-    if score >= LEANS:
-        return Finding(
-            text=f"{count} {verb} closer in texture to generated pictures than to photographs in training "
-            f"(score {shown}); this is a weak sign.",
-            polarity="generated",
-            severity="weak",
-            numbers=numbers,
+def _overall(leaning: str, score: float, alike: int, tiles: int) -> Finding:
+    shown = round(score, 2)
+    many = f"{alike} of {tiles} tiles {'lies' if alike == 1 else 'lie'}" if tiles > 1 else "The picture's only tile"
+    many += "" if tiles > 1 else " lies" if alike else " does not lie"
+    text = f"{many} above the level that {Head.LEVEL} % of photographs held out in training stay under"
+    numbers: dict[str, float | int | str | bool] = {
+        "tiles_above_level": alike, "tiles": tiles, "level_percent": Head.LEVEL, "score": shown
+    }  # fmt: skip
+    if leaning == "generated":
+        text += f"; so does the mean (score {shown}): the texture is closer to generated pictures. This is a weak sign."
+        return Finding(text=text, polarity="generated", severity="weak", numbers=numbers)
+    if leaning == "camera":
+        text += (
+            f"; the mean (score {shown}) lies under the level that as many generated pictures stay above: the texture "
+            "is closer to photographs."
         )
-    if score <= 1 - LEANS:
-        return Finding(
-            text=f"{count} {verb} closer in texture to generated pictures than to photographs in training "
-            f"(score {shown}): the texture is that of photographs, as far as this tool can tell.",
-            polarity="camera",
-            numbers=numbers,
-        )
-    return Finding(
-        text=f"{count} {verb} closer in texture to generated pictures than to photographs in training "
-        f"(score {shown}): this leans neither way.",
-        numbers=numbers,
-    )
+        return Finding(text=text, polarity="camera", numbers=numbers)
+    return Finding(text=f"{text}; the mean (score {shown}) leans neither way.", numbers=numbers)
 
 
-def _reason(parts: np.ndarray) -> Finding:
+def _reason(parts: npt.NDArray[np.float64]) -> Finding:
     """Which group of features speaks most for generated."""
     totals = {group: 0.0 for group in GROUPS}
     for name, part in zip(NAMES, parts, strict=True):

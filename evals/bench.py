@@ -1,0 +1,138 @@
+"""`make bench`: what one warm 1024x1024 JPEG costs in time and memory, with a row a tool.
+
+The picture is made from a seed (1/f noise, shading and edges, JPEG quality 90), so that any two machines measure the
+same work. No language model takes part: the template narrates. Memory is the sum over this process and its workers of
+the proportional set size (pages that are shared count once), read 20 times a second; its peak is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from agent.service import Explainer, Submission
+from agent.settings import Settings
+from agent.verdict import Report
+
+
+def natural_picture(side: int, seed: int) -> bytes:
+    """A JPEG whose spectrum falls as a photograph's does (amplitude 1/f), `side` x `side` pixels."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
+    frequency[0, 0] = 1
+    planes = []
+    for _ in range(3):
+        phases = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
+        plane = np.fft.irfft2(phases / frequency, s=(side, side))
+        planes.append(128 + 48 * plane / plane.std())
+    base = planes[0]
+    rgb = np.stack([base, 0.8 * base + 0.2 * planes[1], 0.8 * base + 0.2 * planes[2]], axis=2)
+    rgb += rng.normal(0, 2, rgb.shape)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+class MemoryWatch:
+    """Peak of the summed proportional set size of this process and its descendants, in MiB, while it is entered."""
+
+    def __init__(self, every_s: float = 0.05) -> None:
+        self.peak_mib = 0.0
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.peak_mib = max(self.peak_mib, sum(map(_pss_mib, _family(os.getpid()))))
+            self._stop.wait(self._every_s)
+
+
+def _family(root: int) -> list[int]:
+    """`root` and its descendants."""
+    family, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        family.append(pid)
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                queue += map(int, task.read_text().split())
+            except OSError:  # it ended meanwhile
+                continue
+    return family
+
+
+def _pss_mib(pid: int) -> float:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0.0)
+
+
+async def _measure(side: int, runs: int) -> tuple[list[Report], list[float], float]:
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), vlm="template", log_level="error")
+        async with Explainer(settings) as explainer:
+            await explainer.explain(Submission(data=natural_picture(side, 0), name="warm-up.jpg"))
+            reports, seconds = [], []
+            with MemoryWatch() as watch:
+                for seed in range(1, runs + 1):
+                    data = natural_picture(side, seed)
+                    start = time.perf_counter()
+                    reports.append(await explainer.explain(Submission(data=data, name=f"bench-{seed}.jpg")))
+                    seconds.append(time.perf_counter() - start)
+    return reports, seconds, watch.peak_mib
+
+
+def main() -> None:
+    """Prints the table, or JSON with `--json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=1024, help="side of the picture in pixels")
+    parser.add_argument("--runs", type=int, default=5, help="pictures to explain after the warm-up")
+    parser.add_argument("--max-seconds", type=float, help="fail if the median is above this")
+    parser.add_argument("--max-mib", type=float, help="fail if the peak is above this")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    reports, seconds, peak = asyncio.run(_measure(args.side, args.runs))
+    tools = {
+        evidence.detector: statistics.median(
+            e.ms for r in reports for e in r.evidence if e.detector == evidence.detector
+        )
+        for evidence in reports[0].evidence
+    }
+    median = statistics.median(seconds)
+    if args.json:
+        print(json.dumps({"median_s": median, "max_s": max(seconds), "peak_mib": peak, "tools_ms": tools}))
+    else:
+        print(f"{args.side}x{args.side} JPEG, {args.runs} pictures, {os.cpu_count()} cores, no language model")
+        for name, ms in sorted(tools.items(), key=lambda row: -row[1]):
+            print(f"  {name:<14}{ms:8.0f} ms")
+        print(f"  {'whole case':<14}{median * 1000:8.0f} ms (median; slowest {max(seconds) * 1000:.0f} ms)")
+        print(f"  {'peak memory':<14}{peak:8.0f} MiB (this process and its workers)")
+    late = args.max_seconds is not None and median > args.max_seconds
+    large = args.max_mib is not None and peak > args.max_mib
+    raise SystemExit(f"over the bound: {median:.2f} s, {peak:.0f} MiB" if late or large else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Fits what `agent.fusion` leans on, from out-of-fold scores, and writes `agent/calibration.json`.
+
+    python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json
+    python -m finetune.calibrate --score-tools frequency --data DIR --scores finetune/oof
+
+What is fitted, and why so:
+
+- *Two kinds of rows, and the worse of them counts.* `matched` rows (generated pictures against photographs) differ in
+  subject and source, so that a tool can do well on them for the wrong reason. `aligned` rows (a photograph against its
+  own passage through an autoencoder) cannot be told by subject, but know one autoencoder only. Each kind has its own
+  logistic; fusion takes the smaller log-likelihood ratio and 0 where the signs differ. A pool of both would let the
+  larger, easier kind hide the other.
+- *Weight only where use is shown.* Cross-fitted by groups, the calibrated log-loss must beat the base rate on every
+  kind with the whole 90 % bootstrap interval; else the tool's weight is 0. A tool without aligned rows has weight 0.
+- *Stacking.* Tools that look at the same pixels are correlated; a sum would count one trace twice. Their calibrated
+  ratios are weighted by a logistic without intercept, 0 ≤ w ≤ 1, fitted on the rows they share, both kinds alike.
+- *Bootstrap by group.* Generated pictures by generator, photographs by photograph (they come from four collections
+  only, too few to draw from), aligned rows by photograph, so that a pair stays together. Draw d is the same for all.
+- *Thresholds.* `generated` above the split-conformal quantile of cross-fitted sums over photographs (at most 5 % false
+  alarms on either kind); `no_evidence` at or below the one over generated pictures (at most 10 % misses).
+
+Neither test/ nor pairs/ is read here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agent import fusion
+from agent.calibration import DRAWS, Array, CalibratedTool, Calibration, Threshold
+from agent.claims import Question
+from evals import metrics
+from finetune.logistic import DIGITS, Plan, conformal_above, cross_fitted, fit_buckets, gain
+from finetune.scores import Rows, read
+from finetune.stacking import Joined, cross_fitted_sums, stack
+from tools.contract import Number
+from tools.errors import ConfigurationError
+
+KINDS = ("aligned", "matched")
+LEAST_GROUPS = 5
+COMMAND = "python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json"
+FALSE_ALARMS = 0.05
+MISSES = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What must be known of a tool beside its scores."""
+
+    version: str
+    target: Question = "generated"
+
+
+def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[str, Number]]:
+    """Whether use is shown, in words, and the figures behind it."""
+    figures: dict[str, Number] = {}
+    missing = [kind for kind in KINDS if kind not in rows.kinds]
+    failed = [f"it has no {kind} rows" for kind in missing]
+    told = []
+    for kind in rows.kinds:
+        inside = rows.kind == kind
+        y, z = rows.y[inside], llr[inside]
+        for name, label in (("generated", 1), ("photographs", 0)):
+            figures[f"{kind}_{name}"] = int(np.sum(y == label))
+            pictures = len(set(rows.picture[inside & (rows.y == label)]))
+            figures[f"{kind}_{name}_independent"] = pictures
+            if len(set(rows.group[inside & (rows.y == label)])) < LEAST_GROUPS:
+                failed.append(f"its {kind} {name} come from fewer than {LEAST_GROUPS} groups")
+        replicates = np.array([gain(z, y, c) for c in drawn[:, inside]])
+        replicates = replicates[np.isfinite(replicates)]
+        point = gain(z, y)
+        low, high = np.percentile(replicates, [5, 95]) if len(replicates) else (math.nan, math.nan)
+        area = metrics.auroc(y, rows.score[inside])
+        if not all(map(math.isfinite, (point, low, high))):
+            failed.append(f"its {kind} rows are too few to cross-fit")
+            continue
+        figures |= {f"{kind}_auroc": round(area, 4), f"{kind}_gain_bits": round(point, 4)}
+        figures |= {f"{kind}_gain_low": round(float(low), 4), f"{kind}_gain_high": round(float(high), 4)}
+        words = f"{kind} {point:+.3f} bits a picture (90 % interval {low:+.3f} to {high:+.3f}), AUROC {area:.2f}"
+        told.append(words)
+        if low <= 0:
+            failed.append(f"on {kind} rows it does not beat the base rate")
+    figures_told = "; ".join(told)
+    if failed:
+        return False, f"its use is not shown: {' and '.join(failed)} ({figures_told}): weight zero", figures
+    return True, f"use shown out of fold: {figures_told}", figures
+
+
+def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:
+    """For the label and for `no_evidence`, each with what it gave on these rows."""
+    kinds = sorted(set(joined.kind))
+    upper = max(conformal_above(sums[(joined.kind == k) & (joined.y == 0)], FALSE_ALARMS) for k in kinds)
+    lower = min(-conformal_above(-sums[(joined.kind == k) & (joined.y == 1)], MISSES) for k in kinds)
+    upper = min(upper, fusion.PIXEL_CAP)  # nothing exceeds the cap, so that this one is never passed by pixels alone
+    lower = max(lower, -fusion.PIXEL_CAP - 1)
+    above, below = max(upper, fusion.LABEL_FLOOR), min(lower, fusion.NO_EVIDENCE_CEILING)
+    figures: tuple[dict[str, Number], dict[str, Number]] = ({}, {})
+    for kind in kinds:
+        for y, word in ((0, "photographs"), (1, "generated")):
+            inside = (joined.kind == kind) & (joined.y == y)
+            n = int(inside.sum())
+            for place, hit in ((0, sums > above), (1, sums <= below)):
+                count = int(np.sum(hit & inside))
+                low, high = metrics.wilson(count, n)
+                figures[place][f"{kind}_{word}"] = round(count / n, 4)
+                figures[place][f"{kind}_{word}_interval"] = f"{low:.4f} to {high:.4f} of {n}"
+    for source in sorted(set(joined.source[joined.y == 0])):
+        inside = (joined.y == 0) & (joined.source == source)
+        figures[0][f"photographs of {source}"] = round(float(np.mean(sums[inside] > above)), 4)
+    return (
+        Threshold(
+            llr=round(upper, DIGITS),
+            because=f"at most {FALSE_ALARMS:.0%} of cross-fitted photographs, in either kind, lie above it; the floor "
+            f"of {fusion.LABEL_FLOOR:.2f} in agent/fusion.py holds beside it",
+            figures=figures[0],
+        ),
+        Threshold(
+            llr=round(lower, DIGITS),
+            because=f"at most {MISSES:.0%} of cross-fitted generated pictures, in either kind, lie at or below it; the "
+            f"ceiling of {fusion.NO_EVIDENCE_CEILING:.2f} in agent/fusion.py holds beside it",
+            figures=figures[1],
+        ),
+    )
+
+
+def calibrate(
+    scores: Mapping[str, Rows],
+    spoken: Mapping[str, Spoken],
+    *,
+    data_sha256: str = "",
+    seed: int = 0,
+    draws: int = DRAWS,
+    made_by: str = COMMAND,
+) -> Calibration:
+    """The calibration of all tools from their out-of-fold rows; the same rows and seed give the same file.
+
+    Raises:
+        ConfigurationError: A tool with scores is not among `spoken`.
+    """
+    unknown = sorted(set(scores) - set(spoken))
+    if unknown:
+        raise ConfigurationError(
+            f"There are scores for {', '.join(unknown)}, but no detector of that name.",
+            remedy="Remove the file or add the detector.",
+        )
+    plan = Plan.of((scores[name] for name in sorted(scores)), draws, seed)
+    found: dict[str, CalibratedTool] = {}
+    useful: dict[Question, list[str]] = {"generated": [], "edited": []}
+    for name in sorted(scores):
+        rows, drawn = scores[name], plan.drawn(scores[name])
+        shown, because, figures = usefulness(rows, cross_fitted(rows, plan), drawn)
+        if shown:
+            useful[spoken[name].target].append(name)
+        found[name] = CalibratedTool(
+            version=spoken[name].version,
+            target=spoken[name].target,
+            weight=0.0,
+            weight_draws=(0.0,) * draws,
+            because=because,
+            least_quality=float(rows.jpeg_quality.min()),
+            least_short_side=float(rows.short_side.min()),
+            figures=figures,
+            buckets=fit_buckets(rows, np.ones(len(rows.score), dtype=bool), drawn) if shown else {},
+        )
+    silent = Threshold(llr=fusion.LABEL_FLOOR, because="no pixel tool has weight for this question: the floor alone")
+    bars: dict[Question, Threshold] = {"generated": silent, "edited": silent}
+    none = Threshold(llr=fusion.NO_EVIDENCE_CEILING, because="no pixel tool has weight: the ceiling alone")
+    for question, names in useful.items():
+        if not names:
+            continue
+        tools = [scores[name] for name in names]
+        joined = Joined.of(tools, plan)
+        point, drawn = stack(joined, tools, [found[name].buckets for name in names], draws)
+        for place, name in enumerate(names):
+            share = round(float(point[place]), DIGITS)
+            note = f"; beside the other tools it keeps {share:.2f} of its own ratio"
+            found[name] = found[name].model_copy(
+                update={
+                    "weight": share,
+                    "weight_draws": tuple(round(float(w), DIGITS) for w in drawn[:, place]),
+                    "because": found[name].because
+                    + (note if share else f"{note}, since they say the same: weight zero"),
+                }
+            )
+        above, below = _thresholds(joined, cross_fitted_sums(joined, tools, plan))
+        bars[question] = above
+        none = below if question == "generated" else none
+    return Calibration(
+        made_by=made_by,
+        seed=seed,
+        draws=draws,
+        data_sha256=data_sha256,
+        rows={name: len(scores[name].score) for name in sorted(scores)},
+        tools=found,
+        generated=bars["generated"],
+        edited=bars["edited"],
+        no_evidence=none,
+    )
+
+
+def installed() -> dict[str, Spoken]:
+    """Version and target of every detector of the catalogue that judges."""
+    from tools.catalogue import detectors
+
+    return {
+        name: Spoken(tool.version, "edited" if tool.target == "edited" else "generated")
+        for name, tool in detectors().items()
+        if tool.target != "context"
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the calibration, or the score files of hand-made tools."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, default=Path("finetune/oof"), help="folder of <tool>.csv")
+    parser.add_argument("--out", type=Path, help="calibration file to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--score-tools", nargs="+", metavar="TOOL", help="write score files of these tools instead")
+    parser.add_argument("--data", type=Path, help="folder of shared data, for --score-tools")
+    parser.add_argument("--taef2", type=Path, help="folder of the TAEF2 weights, for --score-tools")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="where aligned twins are kept")
+    options = parser.parse_args(arguments)
+    if options.score_tools:
+        if options.data is None or options.taef2 is None:
+            parser.error("--score-tools needs --data and --taef2")
+        from finetune.scores import score
+
+        for name in options.score_tools:
+            print(score(name, options.data, options.taef2, options.work / "twins", options.scores))
+        return
+    if options.out is None:
+        parser.error("--out is missing: where shall the calibration be written?")
+    rows, digest = read(options.scores)
+    made = calibrate(
+        rows,
+        installed(),
+        data_sha256=digest,
+        seed=options.seed,
+        made_by=COMMAND + (f" --seed {options.seed}" if options.seed else ""),
+    )
+    options.out.write_text(made.model_dump_json() + "\n", encoding="utf-8")
+    for name, tool in made.tools.items():
+        print(f"{name} {tool.version}: weight {tool.weight:.2f}; {tool.because}")
+    for word, bar in (("generated", made.generated), ("edited", made.edited), ("no_evidence", made.no_evidence)):
+        print(f"{word}: llr {bar.llr:.3f}; {bar.because}; {bar.figures}")
+
+
+if __name__ == "__main__":
+    main()
