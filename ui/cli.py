@@ -107,7 +107,7 @@ def serve(
 
         await listen(settings, explainer, host, port, say=_say)
 
-    _with_explainer(settings, work)
+    _with_explainer(settings, work, serving=True)
 
 
 @app.command()
@@ -241,20 +241,25 @@ async def _watched(explainer: Explainer, submission: Submission) -> Report:
     return report
 
 
-def _with_explainer(settings: Settings, work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
-    """Runs `work` with an Explainer, closed in the end whatever happens."""
+def _with_explainer(
+    settings: Settings, work: Callable[[Explainer], Coroutine[Any, Any, T]], *, serving: bool = False
+) -> T:
+    """Runs `work` with an Explainer, closed in the end whatever happens.
+
+    Args:
+        serving: Workers are made warm, and the log says what is usual too; a single command logs from `warning` on.
+    """
 
     async def run() -> T:
+        from agent import telemetry
         from agent.service import Explainer
 
-        async with Explainer(settings) as explainer:
+        asked = serving or "log_level" in settings.model_fields_set
+        telemetry.configure(settings.log_level if asked else "warning")
+        async with Explainer(settings, warm=serving) as explainer:
             return await work(explainer)
 
-    def go() -> T:
-        _log_to_stderr(settings)
-        return asyncio.run(run())
-
-    return _guarded(go)
+    return _guarded(lambda: asyncio.run(run()))
 
 
 def _guarded(work: Callable[[], T]) -> T:
@@ -289,25 +294,6 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _say(text: str) -> None:
     typer.echo(text)
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    import logging
-
-    import structlog
-
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _models() -> Any:

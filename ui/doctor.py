@@ -112,6 +112,7 @@ async def _service(settings: Settings) -> list[Check]:
 
     try:
         async with Explainer(settings) as explainer:
+            await explainer.until_warm()
             parts = await explainer.readiness()
     except ExpositError as error:
         return [Check("service", "bad", error.message, error.remedy)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from http import HTTPStatus
 from typing import Any, Final
@@ -114,7 +115,8 @@ def public(error: ExpositError) -> ExpositError:
 def internal(error: Exception, place: str) -> ExpositError:
     """What the caller may be told of an error that nobody foresaw; the log has it whole."""
     number = uuid.uuid4().hex
-    _log.error("unforeseen error", id=number, place=place, exc_info=error)
+    trace = "".join(traceback.format_exception(error))
+    _log.error("unforeseen error", id=number, place=place, trace=trace)
     return PublicError("Something went wrong inside the service.", number, code="internal")
 
 

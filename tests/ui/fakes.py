@@ -136,7 +136,7 @@ def report(
 class FakeExplainer(Explainer):
     """Answers as the real one would. Set `fails` to make each call raise it; `pause` to slow the steps down."""
 
-    def __init__(self, settings: Settings, label: Label = "generated") -> None:
+    def __init__(self, settings: Settings, label: Label = "generated", *, warm: bool = True) -> None:
         self.settings = settings
         self.label: Label = label
         self.fails: Exception | None = None
@@ -220,6 +220,9 @@ class FakeExplainer(Explainer):
 
     async def readiness(self) -> dict[str, str]:
         return self.parts
+
+    async def until_warm(self) -> None:
+        return
 
     async def verify_audit(self) -> int:
         if self.fails is not None:
