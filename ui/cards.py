@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from agent.verdict import Label, Report, Verdict
+from agent.verdict import Label, Report, Sentence, Verdict
 from tools.contract import Evidence
 from tools.errors import ExpositError
 from ui import overlay, words
@@ -14,9 +14,7 @@ from ui import overlay, words
 _SIGN: Final[dict[Label, str]] = {
     "generated": "◆", "edited": "◧", "laundered": "◈", "no_evidence": "○", "authentic": "✓", "inconclusive": "?",
 }  # fmt: skip
-_ROLES: Final = {
-    "answer": "Answer", "reason": "What speaks for it", "against": "What speaks against it", "limits": "Limits",
-}  # fmt: skip
+_ROLES: Final = {"reason": "What speaks for it", "against": "What speaks against it", "limits": "Limits"}
 EMPTY: Final = (
     '<div class="ex-card ex-empty"><h2>How it works</h2><ol><li>Hand in a picture as it was found: a screenshot or a '
     "copy that was saved again has lost traces.</li><li>Several independent tools examine it, and what each found is "
@@ -54,7 +52,8 @@ def verdict(report: Report, steps: Sequence[str] = ()) -> str:
     """The verdict with its probability, interval and prior, and what it does not cover."""
     answer = report.verdict
     parts = [
-        f'<section class="ex-card ex-verdict ex-{answer.label}" aria-label="Verdict">',
+        f'<section class="ex-card ex-verdict ex-{answer.label}" aria-label="Verdict" tabindex="-1"',
+        ' data-evidence="verdict">',
         f'<p class="ex-label"><span aria-hidden="true">{_SIGN[answer.label]}</span> {words.LABELS[answer.label]}</p>',
         f"<h2>{safe(words.headline(answer))}</h2>",
         _scale("Made by a generative model", answer.p_generated, answer.interval, answer.prior),
@@ -105,16 +104,12 @@ def _scale(what: str, p: float, bounds: tuple[float, float] | None, prior: float
 def explanation(report: Report) -> str:
     """The explanation, by what each sentence does; each citation leads to its row of the evidence."""
     parts = ['<section class="ex-card" aria-label="Explanation"><h2>Why</h2>']
-    parts += [
-        f"<p>{safe(sentence.text)}{_cites(sentence.cites)}</p>"
-        for sentence in report.explanation
-        if sentence.role == "answer"
-    ]
+    parts += [f"<p>{_cited(sentence)}</p>" for sentence in report.explanation if sentence.role == "answer"]
     for role, heading in _ROLES.items():
         said = [sentence for sentence in report.explanation if sentence.role == role]
         if not said:
             continue
-        items = "".join(f"<li>{safe(sentence.text)}{_cites(sentence.cites)}</li>" for sentence in said)
+        items = "".join(f"<li>{_cited(sentence)}</li>" for sentence in said)
         parts.append(f"<h3>{heading}</h3><ul>{items}</ul>")
     parts.append(f'<p class="ex-soft">{safe(words.wrote(report.explained_by))}</p>')
     if report.dropped:
@@ -124,6 +119,10 @@ def explanation(report: Report) -> str:
             f"</summary><ul>{items}</ul></details>"
         )
     return "".join(parts) + "</section>"
+
+
+def _cited(sentence: Sentence) -> str:
+    return safe(sentence.text) + _cites(sentence.cites)
 
 
 def _cites(cites: Iterable[str]) -> str:
@@ -152,16 +151,18 @@ def evidence(report: Report) -> str:
 
 def _row(report: Report, one: Evidence) -> str:
     said = "".join(f"<li>{safe(line)}</li>" for line in words.saw(one))
-    limits = "".join(f'<li class="ex-soft">Limit: {safe(limit)}</li>' for limit in one.limits)
+    limits = ""
+    if one.limits:
+        items = "".join(f"<li>{safe(limit)}</li>" for limit in one.limits)
+        limits = f'<details class="ex-soft"><summary>Limits ({len(one.limits)})</summary><ul>{items}</ul></details>'
     weighed = "".join(f"<div>{safe(line)}</div>" for line in words.weights(report, one))
     bars = "".join(
         _bar(entry.decibans) for entry in report.contributions if entry.evidence_id == one.id and entry.decibans
     )
-    silent = " ex-silent" if one.abstained_because is not None else ""
     return (
-        f'<tr tabindex="-1" data-evidence="{safe(one.id)}" class="ex-row{silent}"><th scope="row">'
+        f'<tr tabindex="-1" data-evidence="{safe(one.id)}" class="ex-row"><th scope="row">'
         f'{safe(words.title(one.detector))}<span class="ex-soft"> {safe(one.version)}<br>{safe(one.id)} · '
-        f'{one.ms:.0f} ms</span></th><td data-name="What it says"><ul>{said}{limits}</ul></td>'
+        f'{one.ms:.0f} ms</span></th><td data-name="What it says"><ul>{said}</ul>{limits}</td>'
         f'<td data-name="Weight">{bars}{weighed}</td></tr>'
     )
 

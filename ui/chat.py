@@ -83,7 +83,7 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
                 go = gr.Button("Examine", variant="primary", elem_id="examine")
             with gr.Column(elem_id="look", min_width=280):
                 shown = gr.Image(
-                    label="What was seen where", interactive=False, visible=False, buttons=["fullscreen", "download"],
+                    label="The picture", interactive=False, visible=False, buttons=["fullscreen", "download"],
                     format="webp", elem_id="shown",
                 )  # fmt: skip
                 view = gr.Dropdown([], label="Show", visible=False, filterable=False, elem_id="view")

@@ -246,8 +246,7 @@ def _with_explainer(
 ) -> T:
     """Runs `work` with an Explainer, closed in the end whatever happens.
 
-    Args:
-        serving: Workers are made warm, and the log says what is usual too; a single command logs from `warning` on.
+    When `serving`, workers are made warm and the log says what is usual too; a single command logs from `warning` on.
     """
 
     async def run() -> T:
@@ -289,7 +288,8 @@ def _stop(error: ExpositError) -> NoReturn:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=120)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from agent.service import Submission
 from agent.settings import Settings
 from tools.errors import CallerError, ImageError
-from tools.image import Limits
+from tools.image import Limits, refusal
 
 _MAX_NAME: Final = 120
 
@@ -42,11 +42,7 @@ def clean_name(name: str | None) -> str:
 
 def too_large(bound: int) -> ImageError:
     """The refusal of a file of more than `bound` bytes."""
-    return ImageError(
-        f"The file is larger than the {bound / 2**20:g} MiB that are accepted.",
-        remedy="Send a smaller file, or ask whoever runs the service to raise EXPOSIT_MAX_UPLOAD_MB.",
-        code="file_too_large",
-    )
+    return refusal("file_too_large", f"The file is larger than the {bound / 2**20:g} MiB that are accepted.")
 
 
 async def read_bounded(chunks: AsyncIterable[bytes], bound: int, refusal: CallerError) -> bytes:
@@ -68,11 +64,7 @@ def submission(
         ImageError: `empty_file` or `file_too_large`.
     """
     if not data:
-        raise ImageError(
-            "The file is empty (0 bytes).",
-            remedy="Send the picture again; the copy may have been cut off.",
-            code="empty_file",
-        )
+        raise refusal("empty_file", "The file is empty (0 bytes).")
     if len(data) > max_bytes(settings):
         raise too_large(max_bytes(settings))
     return Submission(data=data, name=clean_name(name), origin=origin)

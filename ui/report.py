@@ -34,7 +34,7 @@ def show(report: Report, console: Console) -> None:
             console.print()
             console.print(Text(heading, style="bold"))
             for line in lines:
-                console.print(Padding(Text(line), (0, 0, 0, 2)))
+                console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
     console.print()
     table = Table(title="Evidence", title_style="bold", title_justify="left", expand=False)
     table.add_column("Tool", no_wrap=True)
@@ -48,7 +48,7 @@ def show(report: Report, console: Console) -> None:
     if answer.not_examined:
         console.print(Text("Not examined", style="bold"))
         for item in answer.not_examined:
-            console.print(Padding(Text(item), (0, 0, 0, 2)))
+            console.print(Padding(Text(item), (0, 0, 0, 2), expand=False))
     console.print()
     for line in (words.wrote(report.explained_by), _dropped(report), *report.image.notes, words.facts(report)):
         if line:

@@ -124,22 +124,19 @@ def weight(contribution: Contribution) -> str:
 
 def weights(report: Report, evidence: Evidence) -> list[str]:
     """What `evidence` adds to each question, or why it adds nothing."""
-    own = [entry for entry in report.contributions if entry.evidence_id == evidence.id]
-    if own:
-        return [weight(entry) for entry in own]
+    if evidence.target == "context":
+        return ["no weight: describes the file"]
     if evidence.abstained_because is not None:
         return ["no weight: abstained"]
-    if evidence.target == "context":
-        return ["no weight: describes the file for the other tools"]
-    return ["no weight"]
+    return [weight(entry) for entry in report.contributions if entry.evidence_id == evidence.id] or ["no weight"]
 
 
 def saw(evidence: Evidence) -> list[str]:
     """What a tool says, sentence by sentence: its findings, or why it abstained."""
     lines = [finding.text for finding in evidence.findings]
-    if evidence.abstained_because is not None:
+    if evidence.abstained_because is not None and evidence.target != "context":
         lines.insert(0, f"Abstained: {evidence.abstained_because}")
-    return lines or ["Nothing to report."]
+    return lines or [evidence.abstained_because or "Nothing to report."]
 
 
 def wrote(writer: Writer) -> str:

@@ -66,7 +66,8 @@ def report(
             limits=("Metadata is lost when a picture is saved again by most platforms.",), ms=12.4,
         ),
         Evidence(
-            id="compression", detector="compression", version="1.0", target="context", score=0.2,
+            id="compression", detector="compression", version="1.0", target="context", score=None,
+            abstained_because="This tool describes the file and does not judge.",
             findings=(Finding(text="Saved once as JPEG with quality 85.", numbers={"quality": 85}),), ms=41.0,
         ),
         Evidence(
