@@ -8,35 +8,18 @@ reason. The rules are lexical (`agent.wording`, `agent.numerals`): no model judg
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from agent import wording
-from agent.numerals import Known, from_mapping, quantities, same
+from agent.basis import VERDICT, Basis, basis_of
+from agent.numerals import quantities, same
 from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
-from tools.contract import Evidence, Finding, Frozen, Region
-
-VERDICT = "verdict"
-"""The id by which a sentence cites the verdict itself: its probabilities, interval, label and what was not examined."""
-
-HOUSE_RULES = (
-    "That no sign was found is not proof that the picture is a photograph",
-    "The claim is the signer's: it is as good as the signer, and says nothing about what the picture shows",
-    "A signature by a signer on the trust list would decide the question, in either direction",
-    "A copy of the file that was saved less often, or is larger, could change what the tools see",
-    "10 decibans are odds of 10 to 1",
-    "This case holds nothing that answers this question",
-    "It can be asked about the verdict and its reasons, the places, how sure it is, the tools, what was not examined, "
-    "and what would change it",
-    "Evidence that is not calibrated carries no weight in the verdict",
-)
-"""Sentences about how Exposit works: true of every case, and quoted word for word under the id of the verdict."""
+from agent.vocabulary import GLOSSARY, STOP_WORDS
+from tools.contract import Evidence, Frozen, Region
 
 _TOOLS = ("frequency", "patch", "inversion", "semantic", "compression", "splice", "provenance", "vision")
-_MOST_SEVERE = {"info": 0.55, "weak": 0.65, "moderate": 0.8, "strong": 0.92}
 _DENIES_QUOTE = re.compile(
     r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
 )
@@ -50,341 +33,6 @@ _NEEDS = {
 }
 """Numbers that may be told only in a clause that says what they are."""
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
-_STOP = frozenset(
-    [
-        "a",
-        "about",
-        "above",
-        "after",
-        "all",
-        "almost",
-        "also",
-        "although",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "around",
-        "as",
-        "at",
-        "be",
-        "because",
-        "been",
-        "before",
-        "being",
-        "below",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "come",
-        "comes",
-        "could",
-        "did",
-        "do",
-        "does",
-        "each",
-        "either",
-        "every",
-        "far",
-        "few",
-        "for",
-        "from",
-        "further",
-        "had",
-        "has",
-        "have",
-        "here",
-        "how",
-        "however",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "itself",
-        "just",
-        "less",
-        "lie",
-        "lies",
-        "like",
-        "made",
-        "make",
-        "makes",
-        "may",
-        "might",
-        "more",
-        "most",
-        "much",
-        "must",
-        "nearly",
-        "neither",
-        "no",
-        "nobody",
-        "none",
-        "nor",
-        "not",
-        "nothing",
-        "of",
-        "off",
-        "on",
-        "once",
-        "one",
-        "only",
-        "or",
-        "other",
-        "out",
-        "over",
-        "own",
-        "per",
-        "put",
-        "quite",
-        "rather",
-        "roughly",
-        "same",
-        "say",
-        "says",
-        "see",
-        "seen",
-        "sees",
-        "she",
-        "should",
-        "since",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "though",
-        "through",
-        "to",
-        "together",
-        "too",
-        "towards",
-        "toward",
-        "under",
-        "until",
-        "up",
-        "upon",
-        "very",
-        "was",
-        "way",
-        "well",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "within",
-        "without",
-        "would",
-        "yet",
-        "you",
-        "your",
-    ]
-)
-_GLOSSARY = frozenset(
-    [
-        "picture",
-        "image",
-        "photo",
-        "photograph",
-        "file",
-        "frame",
-        "area",
-        "part",
-        "region",
-        "place",
-        "corner",
-        "edge",
-        "side",
-        "left",
-        "right",
-        "top",
-        "bottom",
-        "upper",
-        "lower",
-        "centre",
-        "center",
-        "middle",
-        "hand",
-        "evidence",
-        "tool",
-        "check",
-        "test",
-        "finding",
-        "result",
-        "report",
-        "explain",
-        "examination",
-        "analysis",
-        "verdict",
-        "answer",
-        "judge",
-        "judgement",
-        "score",
-        "number",
-        "probability",
-        "chance",
-        "odds",
-        "likely",
-        "unlikely",
-        "likelihood",
-        "likelier",
-        "plausible",
-        "prior",
-        "interval",
-        "even",
-        "given",
-        "percent",
-        "decibans",
-        "deciban",
-        "time",
-        "fold",
-        "pixel",
-        "generat",
-        "generation",
-        "generative",
-        "generator",
-        "model",
-        "ai",
-        "synthetic",
-        "artificial",
-        "origin",
-        "camera",
-        "capture",
-        "taken",
-        "edit",
-        "alter",
-        "manipulat",
-        "edited",
-        "editing",
-        "real",
-        "fake",
-        "sign",
-        "trace",
-        "hint",
-        "mark",
-        "indication",
-        "indicate",
-        "suggest",
-        "point",
-        "speak",
-        "show",
-        "find",
-        "found",
-        "saw",
-        "look",
-        "visible",
-        "stand",
-        "typical",
-        "unlike",
-        "differ",
-        "expect",
-        "support",
-        "favour",
-        "favor",
-        "contribute",
-        "add",
-        "rais",
-        "lower",
-        "lean",
-        "tip",
-        "weight",
-        "balance",
-        "whole",
-        "rest",
-        "remainder",
-        "surrounding",
-        "surround",
-        "neighbourhood",
-        "background",
-        "strong",
-        "weak",
-        "strongest",
-        "stronger",
-        "slight",
-        "somewhat",
-        "moderate",
-        "certain",
-        "proof",
-        "prove",
-        "guarantee",
-        "settle",
-        "open",
-        "examined",
-        "unexamined",
-        "examine",
-        "cover",
-        "remain",
-        "limit",
-        "reason",
-        "conflict",
-        "against",
-        "metadata",
-        "signature",
-        "signer",
-        "signed",
-        "unsigned",
-        "claim",
-        "state",
-        "trust",
-        "list",
-        "forge",
-        "apply",
-        "applied",
-        "small",
-        "large",
-        "size",
-        "least",
-        "fewer",
-        "many",
-        "lost",
-        "fine",
-        "high",
-        "low",
-        "higher",
-        "smaller",
-        "larger",
-        "great",
-        "worse",
-        "better",
-        "back",
-        "tend",
-        "common",
-        "carry",
-        "hold",
-        "contain",
-        "store",
-        "inside",
-        "text",
-        "software",
-        "according",
-        "possible",
-        "possibly",
-        "maybe",
-        "absence",
-        "turn",
-    ]
-)
 
 
 class Grounded(Frozen):
@@ -392,31 +40,6 @@ class Grounded(Frozen):
 
     kept: tuple[Sentence, ...]
     dropped: tuple[DroppedSentence, ...]
-
-
-@dataclass
-class _Basis:
-    """Everything that the cited evidence allows a sentence to say."""
-
-    texts: list[str] = field(default_factory=list)
-    numbers: list[Known] = field(default_factory=list)
-    regions: list[Region] = field(default_factory=list)
-    speaks: set[tuple[str, str]] = field(default_factory=set)
-    weighs: set[tuple[str, str]] = field(default_factory=set)
-    topics: set[str] = field(default_factory=set)
-    level: float = 0.5
-    weighed: bool = False
-    scored: bool = False
-    abstained: bool = False
-    everywhere: bool = False
-    decided: bool = False
-    authentic: bool = False
-    undecided: bool = False
-    even: set[str] = field(default_factory=set)
-
-    @property
-    def text(self) -> str:
-        return ". ".join(self.texts)
 
 
 def ground(
@@ -455,7 +78,7 @@ def objection(
     for name in sorted(named):
         if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
             return f"It speaks of the tool “{name}” without citing it."
-    basis = _basis(cited, verdict if VERDICT in sentence.cites else None, verdict, contributions)
+    basis = basis_of(cited, verdict if VERDICT in sentence.cites else None, verdict, contributions)
     said = _without_quotes(text, basis)
     if said is None:
         return "It denies what it quotes."
@@ -467,7 +90,7 @@ def objection(
 
 
 def _normal(text: str) -> str:
-    for odd, plain in (("\u00a0", " "), ("\u202f", " "), ("−", "-"), ("’", "'")):
+    for odd, plain in (("\u00a0", " "), ("\u202f", " "), ("\u2212", "-"), ("\u2019", "'")):
         text = text.replace(odd, plain)
     return re.sub(r"\s+", " ", text)
 
@@ -483,149 +106,14 @@ def _as_tool(name: str) -> re.Pattern[str]:
     return re.compile(
         rf"\b{word}\b(?: \w+)?[ -](?:tool|check|detector|evidence|test|examination)\b"
         rf"|\b(?:by|through|from|according to|to|than) {word}\b(?! \w*(?:of|model|at|in)\b)"
-        rf"|(?:^|[.;,:] ?|\b(?:what|because|that|and) )(?:the )?{word} (?:abstain|add|contribut|lower|rais|found|find|reports?|speak|make|says?|said|marks?|sees|saw|"
+        rf"|(?:^|[.;,:] ?|\b(?:what|because|that|and) )(?:the )?{word} (?:abstain|add|contribut|lower|rais|found"
+        rf"|find|reports?|speak|make|says?|said|marks?|sees|saw|"
         rf"points?|suggests?|favours?|supports?|did|could|gave|shows?|also)",
         re.IGNORECASE,
     )
 
 
-def _basis(
-    cited: list[Evidence], verdict: Verdict | None, whole: Verdict, contributions: tuple[Contribution, ...]
-) -> _Basis:
-    basis = _Basis()
-    ids = {item.id for item in cited}
-    levels = []
-    for item in cited:
-        levels.append(_take_evidence(basis, item))
-    for entry in contributions:
-        if entry.evidence_id not in ids:
-            continue
-        basis.weighed = True
-        basis.texts.append(entry.because)
-        size = abs(entry.llr)
-        basis.numbers += [
-            Known(entry.decibans, "db"),
-            Known(entry.llr, None, "weight"),
-            Known(math.exp(min(size, 50.0)), "times", "weight"),
-            Known(_without(entry, whole), "fraction", "without"),
-        ]
-        if size > 0.005:
-            basis.weighs.add((entry.target, "for" if entry.llr > 0 else "against"))
-        levels.append(1 / (1 + math.exp(-min(size, 50.0))))
-    for conflict in whole.conflicts:
-        if ids & set(conflict.evidence_ids) or verdict is not None:
-            basis.texts.append(conflict.text)
-    if verdict is not None:
-        levels = [_take_verdict(basis, verdict)] + (levels if verdict.decided_by == "provenance" else [])
-        basis.numbers.append(Known(len(contributions), None, "count"))
-    basis.numbers.append(Known(len(ids), None, "count"))
-    basis.level = max(levels, default=0.5)
-    return basis
-
-
-def _take_evidence(basis: _Basis, item: Evidence) -> float:
-    texts = [finding.text for finding in item.findings] + list(item.limits)
-    texts += [ref.caption for ref in item.maps]
-    if item.abstained_because is not None:
-        basis.abstained = True
-        texts.append(item.abstained_because)
-    else:
-        basis.scored = True
-    level = 0.5
-    basis.topics |= wording.TOPICS.get(item.detector, set()) | set(wording.subjects(item.detector.replace("_", " ")))
-    for claim in item.claims:
-        texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
-        basis.topics |= {"metadata", "prompt"} if claim.prompt else {"metadata"}
-        if claim.rank == "trusted" and claim.depth == 0:
-            basis.decided = True
-            basis.authentic = basis.authentic or claim.says == "camera"
-            level = 0.99
-        if claim.rank != "invalid":
-            target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(
-                claim.says
-            )
-            if target:
-                basis.speaks.add((target, "for"))
-    for finding in item.findings:
-        basis.numbers += from_mapping(finding.numbers.items(), finding.text)
-        _take_polarity(basis, finding)
-        level = max(level, _MOST_SEVERE[finding.severity] if finding.polarity != "neutral" else 0.5)
-        if finding.region is not None:
-            basis.regions.append(finding.region)
-    basis.regions += item.regions
-    basis.everywhere = basis.everywhere or any(finding.region is None for finding in item.findings)
-    basis.numbers += from_mapping(item.measurements.items(), " ".join(texts))
-    basis.numbers.append(Known(item.applicability, "fraction"))
-    if item.score is not None:
-        basis.numbers.append(Known(item.score, "fraction"))
-    for text in texts:
-        basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
-    basis.texts += [text for text in texts if text]
-    basis.texts.append(f"{item.detector} {item.id}")
-    return level
-
-
-def _take_polarity(basis: _Basis, finding: Finding) -> None:
-    opposite = {"generated": ("camera", "against"), "camera": ("generated", "against")}
-    if finding.polarity != "neutral":
-        basis.speaks.add((finding.polarity, "for"))
-    if finding.polarity in opposite:
-        basis.speaks.add(opposite[finding.polarity])
-    if finding.polarity == "camera":
-        basis.speaks.add(("edited", "against"))
-
-
-def _take_verdict(basis: _Basis, verdict: Verdict) -> float:
-    basis.numbers += [
-        Known(verdict.p_generated, "fraction", "generated"),
-        Known(1 - verdict.p_generated, "fraction", "generated", complement=True),
-        Known(verdict.prior, "fraction", "prior"),
-        Known(0.9, "fraction", "interval"),  # its level, part of the contract
-        *(Known(bound, "fraction", "generated") for bound in verdict.interval),
-        *(Known(ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items()),
-        *(Known(10 * math.log10(r), "db", t) for t, r in verdict.likelihood_ratio.items() if r > 0),
-        *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
-    ]
-    for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
-        if p is not None and 0.4 <= p <= 0.6:
-            basis.even.add(target)
-        if p is not None and abs(p - 0.5) > 0.05:
-            sign = "for" if p > 0.5 else "against"
-            basis.speaks.add((target, sign))
-            basis.weighs.add((target, sign))
-    if verdict.p_edited is not None:
-        basis.numbers.append(Known(verdict.p_edited, "fraction", "edited"))
-        basis.numbers.append(Known(1 - verdict.p_edited, "fraction", "edited", complement=True))
-        basis.numbers += [Known(bound, "fraction", "edited") for bound in verdict.interval_edited or ()]
-    if verdict.label in ("no_evidence", "inconclusive"):
-        basis.undecided = True
-    if verdict.label == "authentic":
-        basis.authentic = True
-        basis.speaks |= {("camera", "for"), ("generated", "against")}
-    if verdict.label == "laundered":
-        basis.speaks |= {("generated", "for"), ("edited", "for"), ("camera", "for")}
-    basis.decided = basis.decided or verdict.decided_by == "provenance"
-    basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
-    basis.texts = [text for text in basis.texts if text]
-    for text in (verdict.abstained_because or "", *verdict.not_examined):
-        basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
-    basis.topics |= {"metadata"} if verdict.decided_by == "provenance" else set()
-    p = verdict.p_generated
-    if verdict.label == "edited" and verdict.p_edited is not None:
-        p = verdict.p_edited
-    return 0.99 if verdict.decided_by == "provenance" else max(p, 1 - p)
-
-
-def _without(entry: Contribution, verdict: Verdict) -> float:
-    """The probability of `entry`'s question had this one piece of evidence not been there."""
-    ratio = verdict.likelihood_ratio.get(entry.target)
-    if not ratio:
-        return verdict.p_generated if entry.target == "generated" else verdict.p_edited or 0.0
-    odds = math.log(ratio) - entry.llr + math.log(verdict.prior / (1 - verdict.prior))
-    return 1 / (1 + math.exp(-max(min(odds, 50.0), -50.0)))
-
-
-def _without_quotes(text: str, basis: _Basis) -> str | None:
+def _without_quotes(text: str, basis: Basis) -> str | None:
     """`text` with what it quotes word for word taken out; None where it denies the quotation."""
     rest = text
     whole = [_normal(item) for item in basis.texts]
@@ -641,7 +129,7 @@ def _without_quotes(text: str, basis: _Basis) -> str | None:
     return rest
 
 
-def _numbers(text: str, basis: _Basis) -> str | None:
+def _numbers(text: str, basis: Basis) -> str | None:
     for clause in wording.clauses(text):
         claims = wording.claims(clause)
         targets = {claim.target for claim in claims}
@@ -665,7 +153,7 @@ def _numbers(text: str, basis: _Basis) -> str | None:
     return None
 
 
-def _directions(text: str, basis: _Basis) -> str | None:
+def _directions(text: str, basis: Basis) -> str | None:
     if wording.calls_real(text) and not basis.authentic:
         return "It calls the picture real or authentic, and only a trusted signature can say so."
     if wording.says_abstained(text) and not basis.abstained and basis.scored:
@@ -698,7 +186,7 @@ def _named(target: str) -> str:
     return {"generated": "a generated picture", "edited": "an edit", "camera": "a camera"}[target]
 
 
-def _strength(text: str, basis: _Basis) -> str | None:
+def _strength(text: str, basis: Basis) -> str | None:
     claims = [claim for claim in wording.claims(text) if claim.sign in ("for", "against")]
     if wording.certain(text):
         return "It claims certainty, which no evidence here gives."
@@ -715,16 +203,16 @@ def _strength(text: str, basis: _Basis) -> str | None:
     return None
 
 
-def _where(text: str, basis: _Basis) -> str | None:
+def _where(text: str, basis: Basis) -> str | None:
     source = basis.text
     in_words = wording.places(source)
     for place in wording.places(text):
         if place in in_words or any(_inside(region, place) for region in basis.regions):
             continue
         return "What it cites has no finding at that place."
-    if wording.names_whole(text) and not basis.everywhere and not any(region.covers_most for region in basis.regions):
-        if not wording.names_whole(source) and basis.regions:
-            return "It speaks of the whole picture, and what it cites is about a part."
+    part_only = basis.regions and not basis.everywhere and not any(region.covers_most for region in basis.regions)
+    if part_only and wording.names_whole(text) and not wording.names_whole(source):
+        return "It speaks of the whole picture, and what it cites is about a part."
     extra = wording.contents(text) - wording.contents(source)
     if extra:
         return f"What it cites says nothing of “{sorted(extra)[0]}”."
@@ -741,7 +229,7 @@ def _inside(region: Region, place: wording.Place) -> bool:
     return True
 
 
-def _subject(text: str, basis: _Basis) -> str | None:
+def _subject(text: str, basis: Basis) -> str | None:
     source = basis.text
     there = wording.subjects(source)
     for name, present in wording.subjects(text).items():
@@ -757,7 +245,7 @@ def _subject(text: str, basis: _Basis) -> str | None:
     for name in _proper_names(text):
         if name.lower() not in source.lower():
             return f"It names “{name}”, which what it cites does not."
-    words = [word for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in _STOP]
+    words = [word for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in STOP_WORDS]
     known = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower())} | _glossary()
     known |= {stem for name in basis.topics for stem in _topic(name)}
     strange = [word for word in words if _stem(word) not in known]
@@ -804,7 +292,7 @@ def _proper_names(text: str) -> list[str]:
 
 @lru_cache
 def _glossary() -> frozenset[str]:
-    return frozenset(_stem(word) for word in _GLOSSARY)
+    return frozenset(_stem(word) for word in GLOSSARY)
 
 
 @lru_cache

@@ -13,9 +13,9 @@ from agent import fusion, grounding, planning
 from agent.state import Context, State, Task
 from agent.telemetry import log, step
 from agent.verdict import Artifact, Report, Sentence
+from agent.vision import Vision
 from agent.workers import abstention
 from tools.contract import Evidence
-from agent.vision import Vision
 from tools.errors import ExpositError, ModelServerError
 
 Run = Runtime[Context]
@@ -117,9 +117,11 @@ async def narrate(state: State, runtime: Run) -> State:
     _tell(runtime, "step", "Writing the explanation.", step="narrate")
     with step("narrate", timings):
         if given.vision is None:
-            return _plainly(state, runtime, given.no_vision_because)
-        drafted = await given.vision.narrate(state["verdict"], state.get("evidence", ()))
+            return _plainly(state, runtime, given.voice_because)
+        drafted = await given.vision.narrate(state["verdict"], state.get("evidence", ()), state["contributions"])
         writer = await given.vision.writer()
+    if not writer.note:
+        writer = writer.model_copy(update={"note": given.voice_because})
     return {"drafted": drafted, "explained_by": writer, "timings": timings}
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+)
 _WORDS = {word: value for value, word in enumerate(_ONES.split())}
 _TENS = dict(
     zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True)
@@ -28,7 +31,7 @@ _UNITS = tuple(
         (r"decibans?\b|dB\b", "db"),
         (r"ms\b|milliseconds?\b", "ms"),
         (r"seconds?\b|s\b", "s"),
-        (r"times\b|-?fold\b|x\b|×", "times"),
+        (r"times\b|-?fold\b|x\b|\u00d7", "times"),
     )
 )
 _SUFFIXES = (
@@ -118,8 +121,8 @@ def quantities(text: str) -> tuple[Quantity, ...]:
             continue  # a pronoun more often than a number
         if (
             match["digits"]
-            and text[: match.start()].endswith(("-", "−"))
-            and re.search(r"(^|[\s(])[-−]$", text[: match.start()])
+            and text[: match.start()].endswith(("-", "\u2212"))
+            and re.search(r"(^|[\s(])[-\u2212]$", text[: match.start()])
         ):
             word = "-" + word
         value, slack = _value(word), _slack(word)

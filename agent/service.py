@@ -18,13 +18,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from pydantic import Field
+
 from agent import calibration as calibrations
 from agent import planning, telemetry, voices
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
 from agent.grounding import ground
 from agent.settings import Settings
-from agent.state import Context, Level, State
+from agent.state import Context, Level
 from agent.store import Store
 from agent.telemetry import log
 from agent.template import TemplateNarrator
@@ -67,7 +69,7 @@ class Event(Frozen):
     kind: Literal["opened", "step", "evidence", "verdict", "sentence", "report"]
     case_id: str
     text: str
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Answer(Frozen):
@@ -118,7 +120,7 @@ class Explainer:
         self.settings = settings
         self._catalogue = catalogue
         self._vision, self._given_vision = vision, vision
-        self._no_vision_because = ""
+        self._voice_because = ""
         self._given_calibration = calibration
         self._template = TemplateNarrator()
         self._warm = warm
@@ -156,7 +158,7 @@ class Explainer:
         try:
             await self._recover()
             if self._given_vision is None:
-                self._vision, self._no_vision_because = await voices.choose_vision(settings)
+                self._vision, self._voice_because = await voices.choose_vision(settings)
         except BaseException:
             await self._store.close()
             raise
@@ -242,13 +244,13 @@ class Explainer:
         return await asyncio.to_thread(self._maps.get, sha256)
 
     async def readiness(self) -> dict[str, str]:
-        """`ok`, perhaps with more said after it, or what is wrong, by part: database, workers, narrator, calibration."""
+        """`ok` (with more said after it, perhaps) or what is wrong, by part."""
         try:
             await self._store.ping()
             database = "ok"
         except ExpositError as error:
             database = str(error)
-        narrator = f"ok (template: {self._no_vision_because})"
+        narrator = f"ok (template: {self._voice_because})"
         if self._vision is not None:
             try:
                 writer = await self._vision.writer()
@@ -350,7 +352,7 @@ class Explainer:
             tools=self._tools,
             workers=self._workers,
             vision=self._vision,
-            no_vision_because=self._no_vision_because,
+            voice_because=self._voice_because,
             template=self._template,
             calibration=self._calibration,
             originals=self._originals,
@@ -360,16 +362,20 @@ class Explainer:
             inspect_ms=inspect_ms,
         )
         graph = await asyncio.shield(self._graph_task)
-        last: State = {}
-        async for mode, part in graph.astream({"image": facts}, context=context, stream_mode=["custom", "values"]):
+        last: Any = {}
+        told: AsyncIterator[Any] = graph.astream(
+            {"image": facts}, context=context, stream_mode=["custom", "values"]
+        )  # pairs of mode and part; the library types them by another version
+        async for mode, part in told:
             if mode == "custom":
                 running.tell(part["kind"], part["text"], part["data"])
             else:
                 last = part
-        return last["report"]
+        report: Report = last["report"]
+        return report
 
     async def _answer(self, report: Report, question: str) -> Answer:
-        note = self._no_vision_because
+        note = self._voice_because
         dropped = 0
         if self._vision is not None:
             try:

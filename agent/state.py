@@ -84,7 +84,7 @@ class Context:
     tools: Mapping[str, Detector]
     workers: RunsTools
     vision: Vision | None
-    no_vision_because: str
+    voice_because: str
     template: TemplateNarrator
     calibration: Calibration
     originals: BlobStore

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.grounding import HOUSE_RULES, VERDICT
+from agent.basis import HOUSE_RULES, VERDICT
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
 from agent.wording import likelihood_words
 from tools.contract import Evidence, Finding
@@ -21,14 +21,26 @@ _SEVERITY = {"strong": 3, "moderate": 2, "weak": 1, "info": 0}
 _QUESTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
-        ("limits", r"\b(?:not|n't|un)\s?(?:\w+ )?(?:examin|look|check|cover|test)\w*|\blimit|\bmiss(?:ed|ing)?\b|\bleft out\b|\bblind spot"),
-        ("change", r"\bchange\b.*\b(?:mind|verdict|answer|result)|\bconvince\b|\bwhat if\b|\bwithout\b|\bdepends? on\b|\bovertur"),
-        ("where", r"\bwhere\b|\bwhich (?:part|place|area|region)|\bwhat (?:part|place|area|region)|\blocation\b"),
-        ("tools", r"\b(?:which|what|list)\b.*\b(?:tools?|checks?|methods?|detectors?|tests?)\b|\bhow (?:did|do) you (?:check|test|examine|work)"),
-        ("sure", r"\bhow (?:sure|certain|confident|likely|reliable|probable)|\bconfiden|\bprobab|\binterval\b|\bprior\b|\bcertain(?:ty)?\b|\bsure\b"),
-        ("why", r"\bwhy\b|\breasons?\b|\bevidence\b|\bbecause\b|\bhow come\b|\bhow do you know\b|\bbased on\b|\bexplain\b|\bsigns?\b"),
-        ("verdict", r"\b(?:is|was) (?:it|this|that|the (?:picture|image|photo\w*))\b.*\b(?:real|fake|ai|generated|edited|altered|photo\w*|"
-                    r"authentic|genuine|manipulated|synthetic)\b|\b(?:verdict|conclusion|result)\b"),
+        ("limits",
+            r"\b(?:not|n't|un)\s?(?:\w+ )?(?:examin|look|check|cover|test)\w*|\blimit|\bmiss(?:ed|ing)?\b"
+            r"|\bleft out\b|\bblind spot"),
+        ("change",
+            r"\bchange\b.*\b(?:mind|verdict|answer|result)|\bconvince\b|\bwhat if\b|\bwithout\b|\bdepends? on\b"
+            r"|\bovertur"),
+        ("where",
+            r"\bwhere\b|\bwhich (?:part|place|area|region)|\bwhat (?:part|place|area|region)|\blocation\b"),
+        ("tools",
+            r"\b(?:which|what|list)\b.*\b(?:tools?|checks?|methods?|detectors?|tests?)\b|\bhow (?:did"
+            r"|do) you (?:check|test|examine|work)"),
+        ("sure",
+            r"\bhow (?:sure|certain|confident|likely|reliable|probable)|\bconfiden|\bprobab|\binterval\b|\bprior\b"
+            r"|\bcertain(?:ty)?\b|\bsure\b"),
+        ("why",
+            r"\bwhy\b|\breasons?\b|\bevidence\b|\bbecause\b|\bhow come\b|\bhow do you know\b|\bbased on\b"
+            r"|\bexplain\b|\bsigns?\b"),
+        ("verdict",
+            r"\b(?:is|was) (?:it|this|that|the (?:picture|image|photo\w*))\b.*\b(?:real|fake|ai|generated|edited"
+            r"|altered|photo\w*|authentic|genuine|manipulated|synthetic)\b|\b(?:verdict|conclusion|result)\b"),
     )
 )  # fmt: skip
 
@@ -113,9 +125,13 @@ class TemplateNarrator:
         rest = [item for item in evidence if item.id not in told and item.abstained_because is None]
         unweighed = [sentence for item in rest if (sentence := _unweighed(item, contributions))]
         conflicts = [
-            Sentence(text=f"The evidence disagrees: “{conflict.text}”", cites=(*_known(conflict.evidence_ids, by_id), VERDICT), role="against")
+            Sentence(
+                text=f"The evidence disagrees: “{conflict.text}”",
+                cites=(*_known(conflict.evidence_ids, by_id), VERDICT),
+                role="against",
+            )
             for conflict in verdict.conflicts
-        ]  # fmt: skip
+        ]
         if verdict.decided_by == "provenance":
             return (*unweighed, *spoken[True], *spoken[False], *conflicts)
         return (*spoken[True], *spoken[False], *conflicts, *unweighed)
@@ -212,7 +228,8 @@ def _weighed(item: Evidence, entry: Contribution, role: str) -> Sentence:
     factor = math.exp(min(abs(entry.llr), 50.0))
     fold = f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
     raises = "raises" if entry.llr > 0 else "lowers"
-    text = f"{_tool(item)} {raises} the odds that the picture was {entry.target} {fold}-fold ({abs(entry.decibans):.1f} decibans)"
+    size = f"{fold}-fold ({abs(entry.decibans):.1f} decibans)"
+    text = f"{_tool(item)} {raises} the odds that the picture was {entry.target} {size}"
     finding = _telling(item, (entry.target,) if entry.llr > 0 else ("camera",))
     text += f": “{finding.text}”" if finding else "."
     return Sentence.model_validate({"text": text, "cites": (item.id,), "role": role})

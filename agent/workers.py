@@ -116,7 +116,13 @@ class _Process:
         ours, theirs = socket.socketpair()
         with theirs:
             popen = _spawn(theirs, options)
-        process = cls(popen, await asyncio.open_unix_connection(sock=ours))
+        try:
+            process = cls(popen, await asyncio.open_unix_connection(sock=ours))
+        except BaseException:  # cancelled: the service is closing
+            ours.close()
+            popen.kill()
+            await asyncio.shield(asyncio.to_thread(popen.wait))
+            raise
         try:
             start = {
                 "catalogue": options.catalogue, "limits": options.limits.model_dump(),
