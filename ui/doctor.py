@@ -13,7 +13,7 @@ from importlib.metadata import version as installed
 from typing import Final, Literal
 
 from agent.settings import Settings
-from tools.errors import ExpositError, MissingWeightError
+from tools.errors import ExpositError
 
 _PACKAGES: Final = {
     # distribution: module
@@ -77,19 +77,18 @@ def _folders(settings: Settings) -> Iterator[Check]:
 
 
 def _weights(settings: Settings) -> Iterator[Check]:
-    from tools import weights
+    from agent.models import states
+    from tools.weights import weight
 
-    for pin in weights.registry().values():
-        part = f"weight {pin.name}"
-        try:
-            weights.verify(pin.name, settings.cache)
-        except MissingWeightError as error:
+    for one in states(settings.cache):
+        size = f"{one.size / 1e6:.1f} MB"
+        if one.state == "ready":
+            yield Check(f"weight {one.name}", "ok", f"{size}, hash checked")
+        elif one.state == "missing" and weight(one.name).wheel is not None:
             # What is fetched can be done without: the agent then leaves that part out and says so.
-            yield Check(part, "bad" if pin.wheel is None else "note", error.message, error.remedy)
-        except ExpositError as error:
-            yield Check(part, "bad", error.message, error.remedy)
+            yield Check(f"weight {one.name}", "note", f"{one.file} ({size}, {one.licence}) is not here.", one.note)
         else:
-            yield Check(part, "ok", f"{pin.megabytes}, hash checked")
+            yield Check(f"weight {one.name}", "bad", f"{one.file} is {one.state}.", one.note)
 
 
 def _trust(settings: Settings) -> Check:

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.models import states
 from agent.settings import Settings
 from tools import weights
-from tools.errors import ExpositError, MissingWeightError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def state(name: str, settings: Settings) -> str:
-    """`here`, `missing`, or why the file of `name` cannot be used. Its hash is checked."""
-    try:
-        weights.verify(name, settings.cache)
-    except MissingWeightError:
-        return "missing"
-    except ExpositError as error:
-        return str(error)
-    return "here"
-
-
 def show(settings: Settings, console: Console) -> None:
-    """Prints every pinned weight and whether it is here."""
+    """Prints every pinned weight and whether it is here; each that is there is hashed."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table("Name", "Size", "State", "Licence", "Source")
-    states = {name: state(name, settings) for name in weights.registry()}
-    for name, pin in weights.registry().items():
-        table.add_row(*(Text(cell) for cell in (name, pin.megabytes, states[name], pin.licence, pin.source)))
+    found = states(settings.cache)
+    for one in found:
+        cells = (one.name, f"{one.size / 1e6:.1f} MB", one.state, one.licence, one.source)
+        table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
-    if "missing" in states.values():
-        console.print("`exposit models pull` fetches what is missing.", highlight=False, markup=False)
+    for one in found:
+        if one.note:
+            console.print(f"{one.name}: {one.note}", highlight=False, markup=False)
 
 
 def pull(settings: Settings, names: list[str], console: Console) -> None:

@@ -107,7 +107,7 @@ def test_a_person_uploads_reads_the_verdict_and_asks(served: Served, browser: ob
         wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#picture input[type=file]"))[0].send_keys(str(path))
 
     photo = tmp_path / "photo.jpg"
-    photo.write_bytes(encoded(picture(640, 480)))
+    photo.write_bytes(encoded(picture(800, 600)))
     browser.get(served.address)
     wait.until(lambda d: d.title == "Exposit")
     upload(photo)
@@ -117,7 +117,14 @@ def test_a_person_uploads_reads_the_verdict_and_asks(served: Served, browser: ob
     assert "multiplies the odds by 4.3" in see("#evidence", "Patch")
     shown = wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#shown img"))[0]
     assert "2 marked regions" in (shown.get_attribute("alt") or "")
-    wait.until(lambda d: d.execute_script("return arguments[0].naturalWidth", shown) == 640)
+    wait.until(lambda d: d.execute_script("return arguments[0].naturalWidth", shown) == 800)
+    browser.find_element(By.CSS_SELECTOR, "#view input").click()
+    options = wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "[role=listbox] [role=option]"))
+    assert [option.text.removeprefix("✓").strip() for option in options] == [
+        "The picture with marked regions", "The picture alone", "Where the residual noise is too even (patch)",
+    ]  # fmt: skip
+    options[2].click()
+    wait.until(lambda d: d.execute_script("return document.querySelector('#shown img').naturalWidth") == 640)
 
     browser.find_element(By.CSS_SELECTOR, "#question textarea").send_keys("Where? ![x](http://elsewhere.example/x.png)")
     browser.find_element(By.CSS_SELECTOR, "#ask").click()
