@@ -57,7 +57,7 @@ class Basis:
 def basis_of(
     cited: list[Evidence], verdict: Verdict | None, whole: Verdict, contributions: tuple[Contribution, ...]
 ) -> Basis:
-    """The basis that `cited` gives, with `verdict` where it is cited itself; `whole` is the case\'s verdict."""
+    """The basis that `cited` gives, with `verdict` where it is cited itself; `whole` is the case's verdict."""
     basis = Basis()
     ids = {item.id for item in cited}
     levels = []

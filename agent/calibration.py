@@ -185,6 +185,11 @@ class Calibration(Frozen):
         return self
 
     @property
+    def weighted(self) -> frozenset[str]:
+        """Names of the tools whose score has a weight; a calibrated tool may have none."""
+        return frozenset(name for name, tool in self.tools.items() if tool.weight > 0)
+
+    @property
     def name(self) -> str:
         """Format and hash, for the verdict."""
         return f"{self.format}:{self.digest[:12] or 'unsaved'}"

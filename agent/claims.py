@@ -58,6 +58,11 @@ TABLE: tuple[Judged, ...] = (
 )  # fmt: skip
 """Every claim that is not in this table weighs nothing."""
 
+UNTOUCHED = frozenset(
+    {"created", "captured", "opened", "converted", "transcoded", "repackaged", "published", "resized", "orientation"}
+)
+"""Actions after which a camera's picture still shows all that it showed. A crop is not one of them."""
+
 _NOTHING: dict[ClaimRank, str] = {
     "trusted": "this statement says nothing about generative models",
     "valid_unknown_signer": (
@@ -96,9 +101,14 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """The statements of origin of one examination, by what they may decide."""
+    """The statements of origin of one examination, by what they may decide.
+
+    Attributes:
+        actions: What the manifest of the picture itself records as done to it, by C2PA's short names.
+    """
 
     claims: tuple[Claim, ...]
+    actions: frozenset[str] = frozenset()
 
     def any(self, says: str, *, ranks: Iterable[ClaimRank] = ("trusted",), ingredient: bool | None = None) -> bool:
         """Whether there is such a statement; `ingredient` None looks at the picture and at what it was made from."""
@@ -117,21 +127,31 @@ class Statements:
     def decided(self) -> Literal["generated", "edited", "authentic"] | None:
         """The label that a trusted signature decides. A statement that AI was at work comes before one of a camera.
 
-        `authentic` needs more than the word camera: nothing else may be stated of the picture itself (a record of
-        human edits, say), and no statement of any standing but an invalid one may tell of AI.
+        `authentic` needs more than the word camera: nothing else may be stated of the picture itself, no edit may be
+        recorded beyond `UNTOUCHED`, and no statement of any standing but an invalid one may tell of AI.
         """
         if self.any("generated"):
             return "generated"
         if self.any("composite") or self.any("edited"):
             return "edited"
-        if self.any("camera", ingredient=False) and not self.any("other", ingredient=False) and not self.admit_ai:
+        touched = self.any("other", ingredient=False) or bool(self.actions - UNTOUCHED)
+        if self.any("camera", ingredient=False) and not touched and not self.admit_ai:
             return "authentic"
         return None
 
 
 def statements(evidence: Iterable[Evidence]) -> Statements:
-    """All statements of origin in `evidence`."""
-    return Statements(tuple(claim for item in evidence for claim in item.claims))
+    """All statements of origin in `evidence`, and the actions that are recorded at the picture itself (depth 0)."""
+    evidence = tuple(evidence)
+    recorded = [
+        str(finding.numbers["actions"])
+        for item in evidence
+        if item.claims
+        for finding in item.findings
+        if "actions" in finding.numbers and finding.numbers.get("depth", 0) == 0
+    ]
+    actions = frozenset(name.strip() for names in recorded for name in names.split(",") if name.strip())
+    return Statements(tuple(claim for item in evidence for claim in item.claims), actions)
 
 
 def judged(claim: Claim) -> Judged | None:

@@ -51,6 +51,8 @@ _EXAMINED_BY: dict[str, tuple[str, ...]] = {
     "Whether the evidence survives re-saving and resizing.": ("stability",),
     "What a vision model sees in the picture, such as anatomy, lettering or light.": ("semantic", "look", "vision"),
 }
+_READERS = frozenset({"provenance"})
+"""Tools that have examined the file even where they abstain: no statement of origin is an answer."""
 
 
 class Fused(NamedTuple):
@@ -361,12 +363,15 @@ def _not_examined(evidence: Sequence[Evidence], plan: Sequence[PlanStep], edited
     read = {item.detector for item in evidence}
     missing = []
     for what, tools in _EXAMINED_BY.items():
-        done = read if "provenance" in tools else spoke
+        done = read if _READERS.issuperset(tools) else spoke
         if not done.intersection(tools):
             missing.append(what)
     if not edited:
         missing.append("Whether the picture was altered in part: `p_edited` is therefore empty.")
-    silent = [f"{item.id} gave no score: {item.abstained_because}" for item in evidence if item.score is None
-              and item.target != "context" and not item.claims]  # fmt: skip
+    silent = [
+        f"{item.id} gave no score: {item.abstained_because}"
+        for item in evidence
+        if item.score is None and item.target != "context" and item.detector not in _READERS
+    ]
     left = [f"{step.tool} was left out: {step.because}" for step in plan if not step.run]
     return (*NEVER_EXAMINED, *missing, *silent, *left)

@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph.errors import NodeError, NodeTimeoutError
 from langgraph.runtime import Runtime
-from langgraph.types import Send
+from langgraph.types import Command, Send
 
 from agent import fusion, grounding, planning
 from agent.state import Context, State, Task
@@ -63,13 +63,14 @@ async def examine(task: Task, runtime: Run) -> State:
     return _heard(evidence, timings, runtime)
 
 
-async def could_not_examine(task: Task, runtime: Run, error: NodeError) -> State:
-    """No worker runs: the tool abstains."""
+async def could_not_examine(task: Task, runtime: Run, error: NodeError) -> Command[str]:
+    """No worker runs: the tool abstains. The edges of a node that failed are not followed, so handlers say where to."""
     log.error("tool_not_run", tool=task["tool"], error=str(error.error))
     if not isinstance(error.error, ExpositError):
         raise error.error
     tool = runtime.context.tools[task["tool"]]
-    return _heard(abstention(tool, f"The tool could not be run: {error.error}"), {}, runtime)
+    evidence = abstention(tool, f"The tool could not be run: {error.error}")
+    return Command(update=_heard(evidence, {}, runtime), goto="fuse")
 
 
 async def look(task: Task, runtime: Run) -> State:
@@ -83,7 +84,7 @@ async def look(task: Task, runtime: Run) -> State:
     return _heard(evidence, timings, runtime)
 
 
-async def could_not_look(task: Task, runtime: Run, error: NodeError) -> State:
+async def could_not_look(task: Task, runtime: Run, error: NodeError) -> Command[str]:
     """The model failed or took too long: it abstains."""
     evidence = Evidence(
         id=task["tool"],
@@ -92,7 +93,7 @@ async def could_not_look(task: Task, runtime: Run, error: NodeError) -> State:
         target="generated",
         abstained_because=f"The model that looks at pictures gave no answer: {_why(error)}",
     )
-    return _heard(evidence, {}, runtime)
+    return Command(update=_heard(evidence, {}, runtime), goto="fuse")
 
 
 async def fuse(state: State, runtime: Run) -> State:
@@ -117,7 +118,7 @@ async def narrate(state: State, runtime: Run) -> State:
     _tell(runtime, "step", "Writing the explanation.", step="narrate")
     with step("narrate", timings):
         if given.vision is None:
-            return _plainly(state, runtime, given.voice_because)
+            return {**_plainly(state, runtime, given.voice_because), "timings": timings}
         drafted = await given.vision.narrate(state["verdict"], state.get("evidence", ()), state["contributions"])
         writer = await given.vision.writer()
     if not writer.note:
@@ -125,10 +126,10 @@ async def narrate(state: State, runtime: Run) -> State:
     return {"drafted": drafted, "explained_by": writer, "timings": timings}
 
 
-async def narrate_plainly(state: State, runtime: Run, error: NodeError) -> State:
+async def narrate_plainly(state: State, runtime: Run, error: NodeError) -> Command[str]:
     """The model failed or took too long: the plain template writes, and says why."""
-    log.warning("model_did_not_narrate", because=_why(error))
-    return _plainly(state, runtime, f"The language model gave no explanation: {_why(error)}")
+    drafted = _plainly(state, runtime, f"The language model gave no explanation: {_why(error)}")
+    return Command(update=drafted, goto="ground")
 
 
 def _plainly(state: State, runtime: Run, note: str) -> State:
@@ -212,7 +213,7 @@ def _heard(evidence: Evidence, timings: dict[str, float], runtime: Run) -> State
 
 
 def _why(error: NodeError) -> str:
-    """The failure of a model in words; what is no failure of a model is raised again."""
+    """The failure of a model in words."""
     if isinstance(error.error, NodeTimeoutError):
         return f"it did not answer within {error.error.timeout:g} s."
     if isinstance(error.error, ExpositError):

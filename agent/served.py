@@ -250,7 +250,7 @@ class ServedVision:
 
 
 def _views(original: bytes) -> list[tuple[str, str, Region | None]]:
-    """(name, data URL, region) of the whole picture and, where it is large enough, of four native crops and the centre."""
+    """(name, data URL, region) of the whole picture and, where it is large enough, of five native crops."""
     from PIL import Image
 
     picture = Image.fromarray(SourceImage.open(original).rgb)

@@ -89,7 +89,7 @@ class _Running:
     case_id: str
     created_at: datetime
     level: Level
-    original: Original
+    name: str
     events: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, kind: Literal["opened", "step", "evidence", "verdict", "sentence", "report"], text: str,
@@ -189,13 +189,12 @@ class Explainer:
             ImageError: where it cannot be judged; the refusal is recorded as a failed case.
             TryAgainError: where no worker or database answers.
         """
-        running = await self._open(submission, budget)
-        return await asyncio.shield(self._launch(running))
+        _, task = self._launch(submission, budget)
+        return await asyncio.shield(task)
 
     async def stream(self, submission: Submission, *, budget: Level | None = None) -> AsyncIterator[Event]:
         """The same, as events; the last one is the report. Leaving the stream early does not stop the case."""
-        running = await self._open(submission, budget)
-        task = self._launch(running)
+        running, task = self._launch(submission, budget)
         while (event := await running.events.get()) is not None:
             yield event
         report = await asyncio.shield(task)
@@ -275,46 +274,44 @@ class Explainer:
 
     # -- one case ------------------------------------------------------------------------------------------------
 
-    async def _open(self, submission: Submission, budget: Level | None) -> _Running:
-        """Stores the original and opens the row, before anything is decoded."""
-        sha256 = await asyncio.to_thread(self._originals.put, submission.data)
-        name = Path(submission.name.replace("\\", "/")).name or "image"
+    def _launch(self, submission: Submission, level: Level | None) -> tuple[_Running, asyncio.Task[Report]]:
+        """Starts the task of a case. It belongs to the service, so that no caller's end is its end."""
         running = _Running(
             case_id=uuid.uuid4().hex[:20],
             created_at=datetime.now(UTC),
-            level=budget or self.settings.budget,
-            original=Original(path=self._originals.path(sha256).absolute(), sha256=sha256, name=name),
+            level=level or self.settings.budget,
+            name=Path(submission.name.replace("\\", "/")).name or "image",
         )
-        await self._store.begin_case(
-            running.case_id,
-            name=name,
-            origin=submission.origin,
-            budget=running.level,
-            sha256=sha256,
-            bytes=len(submission.data),
-            created_at=running.created_at,
-        )
-        running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
-        return running
-
-    def _launch(self, running: _Running) -> asyncio.Task[Report]:
-        task = asyncio.create_task(self._run(running), name=f"case-{running.case_id}")
+        task = asyncio.create_task(self._run(running, submission), name=f"case-{running.case_id}")
         self._running.add(task)
 
         def ended(task: asyncio.Task[Report]) -> None:
             self._running.discard(task)
+            running.events.put_nowait(None)
             if not task.cancelled():
                 task.exception()  # seen, even where the client has gone
 
         task.add_done_callback(ended)
-        return task
+        return running, task
 
-    async def _run(self, running: _Running) -> Report:
-        """Examines; whatever happens, the row of the case says how it ended."""
-        with telemetry.case_context(running.case_id, running.original.sha256):
+    async def _run(self, running: _Running, submission: Submission) -> Report:
+        """Stores, opens the row before anything is decoded, and examines; the row says how it ended."""
+        sha256 = await asyncio.to_thread(self._originals.put, submission.data)
+        original = Original(path=self._originals.path(sha256).absolute(), sha256=sha256, name=running.name)
+        with telemetry.case_context(running.case_id, sha256):
+            await self._store.begin_case(
+                running.case_id,
+                name=running.name,
+                origin=submission.origin,
+                budget=running.level,
+                sha256=sha256,
+                bytes=len(submission.data),
+                created_at=running.created_at,
+            )
+            running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
             try:
                 async with self._turn:
-                    report = await self._examine(running)
+                    report = await self._examine(running, original)
             except ExpositError as error:
                 log.info("case_failed", code=error.code)
                 await self._fail(running, error.code, error.message)
@@ -323,11 +320,9 @@ class Explainer:
                 await self._fail(running, "interrupted", "The examination was interrupted: the service was stopped.")
                 raise
             except Exception as error:
-                log.exception("case_broke", error=type(error).__name__)
+                log.error("case_broke", error=f"{type(error).__name__}: {error}")
                 await self._fail(running, "internal", f"The examination failed ({type(error).__name__}).")
                 raise
-            finally:
-                running.events.put_nowait(None)
             log.info("case_done", label=report.verdict.label)
             return report
 
@@ -337,16 +332,16 @@ class Explainer:
         except ExpositError as error:  # the next start marks it; the first error is the one to tell
             log.error("failure_not_recorded", error=str(error))
 
-    async def _examine(self, running: _Running) -> Report:
+    async def _examine(self, running: _Running, original: Original) -> Report:
         running.tell("step", "Decoding the picture.", {"step": "inspect"})
         began = time.perf_counter()
-        facts = await self._workers.inspect(running.original)
+        facts = await self._workers.inspect(original)
         inspect_ms = round((time.perf_counter() - began) * 1000, 1)
         await self._store.attach_image(running.case_id, facts)
         context = Context(
             case_id=running.case_id,
             created_at=running.created_at,
-            original=running.original,
+            original=original,
             budget=planning.budget_of(running.level),
             prior=self.settings.prior,
             tools=self._tools,

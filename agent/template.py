@@ -65,7 +65,7 @@ class TemplateNarrator:
 
     def answer_first(self, verdict: Verdict, evidence: Sequence[Evidence] = ()) -> Sentence:
         """The answer in one sentence."""
-        if verdict.decided_by == "provenance":
+        if verdict.decided_by == "provenance" and verdict.label in ("authentic", "edited", "generated"):
             says = {"authentic": "that a camera captured the picture", "edited": "that the picture was edited"}.get(
                 verdict.label, "that the picture was generated"
             )

@@ -193,7 +193,7 @@ _STRONG = re.compile(
     r"|likelihood)\b|\bpowerful\w*",
     _I,
 )
-_LIKELY = re.compile(r"(?<!more )(?<!less )(?<!as )(?<!how )\b(?:likely|probabl[ye])\b(?! than not)", _I)
+_LIKELY = re.compile(r"(?<!more )(?<!less )(?<!\bas )(?<!how )\b(?:likely|probabl[ye])\b(?! than not)", _I)
 _UNLIKELY = re.compile(r"\bunlikely\b|\bimprobable\b", _I)
 _SLIGHT = re.compile(
     r"\b(?:slight(?:ly)?|somewhat|a little|weak(?:ly)?|barely|hardly|marginal(?:ly)?|faint(?:ly)?)\b", _I

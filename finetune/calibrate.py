@@ -1,4 +1,4 @@
-"""Fits what `agent.fusion` leans on, from out-of-fold scores, and writes `agent/calibration.json`.
+"""Fits what `agent.fusion` leans on, from out-of-fold scores, and writes `agent/calibration.json` and its card.
 
     python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json
     python -m finetune.calibrate --score-tools frequency --data DIR --scores finetune/oof
@@ -215,6 +215,34 @@ def installed() -> dict[str, Spoken]:
     }
 
 
+def card(made: Calibration) -> str:
+    """What the calibration file holds, for readers; written beside it."""
+    lines = [
+        "# Calibration of the tools",
+        "",
+        "Written by `finetune/calibrate.py` together with `calibration.json`; what is fitted, and why so, stands at "
+        "its top. What the numbers do to a verdict: docs/VERDICTS.md.",
+        "",
+        f"- Command: `{made.made_by}`",
+        f"- Scores: {', '.join(f'{name} {n}' for name, n in made.rows.items()) or 'none'}; "
+        f"sha256 `{made.data_sha256 or 'none'}`",
+        f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
+        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
+        "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
+        "",
+        "| tool | version | weight | why |",
+        "|---|---|---|---|",
+        *(f"| {name} | {tool.version} | {tool.weight:.2f} | {tool.because} |" for name, tool in made.tools.items()),
+        "",
+        "| label | log-likelihood ratio | why | out of fold |",
+        "|---|---|---|---|",
+    ]
+    for word, bar in (("generated", made.generated), ("edited", made.edited), ("no_evidence", made.no_evidence)):
+        figures = "; ".join(f"{name}: {value}" for name, value in bar.figures.items())
+        lines.append(f"| `{word}` | {bar.llr:.3f} | {bar.because} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the calibration, or the score files of hand-made tools."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -245,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         made_by=COMMAND + (f" --seed {options.seed}" if options.seed else ""),
     )
     options.out.write_text(made.model_dump_json() + "\n", encoding="utf-8")
+    options.out.with_suffix(".md").write_text(card(made), encoding="utf-8")
     for name, tool in made.tools.items():
         print(f"{name} {tool.version}: weight {tool.weight:.2f}; {tool.because}")
     for word, bar in (("generated", made.generated), ("edited", made.edited), ("no_evidence", made.no_evidence)):

@@ -66,7 +66,7 @@ def matched(
         items: The pictures.
         draws: Passages of each.
         chain: What they go through.
-        histories: Tables of the generated files. Where given, every second draw of a photograph is saved with one of
+        histories: Tables of the generated files. Where given, half the draws of photographs are saved with one of
             them first: the generated files share one quality, and the trace of that first JPEG must not tell the
             classes apart. For training only.
     """
@@ -77,7 +77,7 @@ def matched(
         for draw in range(draws):
             seed = seed_of(f"{item.id}/{chain.side}", draw)
             pixels = rgb
-            if histories and item.label == "real" and draw % 2:
+            if histories and item.label == "real" and (draw if draws > 1 else seed) % 2:
                 pixels = _saved_with(rgb, histories[seed % len(histories)])
             data, passage = chain(pixels, seed, item.panes)
             yield Example(item, "matched", item.label, item.generator, draw, passage.quality, passage.side, data)

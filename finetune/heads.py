@@ -65,6 +65,8 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
 
 
 MEASURES: dict[str, Measure] = {"patch": patch_features, "inversion": inversion_features}
+DRAWS = {"patch": 2, "inversion": 1}
+"""Draws of the chain for each picture, and twins for each photograph of train/, by what a tool costs."""
 
 
 def measured(stream: Iterable[Example], measure: Measure, kept: Path | None = None) -> list[Measured]:
@@ -200,11 +202,11 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     items = datasets.labelled(data, "train")
     photographs = [item for item in items if item.label == "real"]
     histories = examples.tables_of([item for item in items if item.label == "generated"])
-    pairs = twins(photographs, taef2, work / "twins", 2)
+    pairs = twins(photographs, taef2, work / "twins", DRAWS[tool])
     if tool == "patch":  # the diffusion model behind `inversion` was trained on photos/: its head must not see them
         pairs += twins(datasets.photos(data), taef2, work / "twins", 1)
     rows = measured(
-        examples.matched(items, 2, histories=histories), measure, work / "features" / f"{tool}_matched.npz"
+        examples.matched(items, DRAWS[tool], histories=histories), measure, work / "features" / f"{tool}_matched.npz"
     ) + measured(examples.aligned(pairs), measure, work / "features" / f"{tool}_aligned.npz")
     print(f"{tool}: {len(rows)} examples, {rows[0].features.shape[1]} features", flush=True)
     best = (-1.0, STRENGTHS[0], SHARES[0])

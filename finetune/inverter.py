@@ -22,6 +22,7 @@ from PIL import Image
 
 from evals import datasets
 from evals.perturb import decode, jpeg
+from finetune.cards import write_weights
 from tools.diffusion import SIGMAS, Denoiser, preconditioning
 
 SIDE = 64
@@ -129,8 +130,6 @@ def psnr_at(network: Denoiser, photographs: list[Pixels], sigma: float, seed: in
 
 def main() -> None:
     """Trains, prints what the model can do, and writes its weights."""
-    from finetune.cards import write_weights
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/inverter"))

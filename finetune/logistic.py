@@ -115,8 +115,11 @@ def fit_buckets(rows: Rows, use: NDArray[np.bool_], drawn: Array | None) -> dict
     """
     x, names = logit_of(rows.score), rows.buckets
     found: dict[str, Bucket] = {}
-    for name in sorted({name for three in names for name in three}):
-        inside = use & np.array([name in three for three in names])
+    wider = {three[0]: three[1] for three in names} | {three[1]: three[2] for three in names}
+    members = {name: use & np.array([name in three for three in names]) for name in sorted({*wider, ALL})}
+    for name, inside in members.items():
+        if name in wider and np.array_equal(inside, members[wider[name]]):
+            continue  # the wider bucket holds the same rows
         pictures = [
             len({rows.picture[i] for i in np.flatnonzero(inside & (rows.kind == kind) & (rows.y == y))})
             for kind in rows.kinds

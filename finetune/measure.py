@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     options = parser.parse_args()
     print(
-        "| tool | version | data | side | items | AUROC [95 %] | photographs said to lean | generated said to lean | abstained |"
+        "| tool | version | data | side | items | AUROC [95 %] | photographs leaning | generated leaning | abstained |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in [options.tool] if options.tool else every:

@@ -92,4 +92,4 @@ def denoiser(weights: dict[str, npt.NDArray[np.generic]]) -> Denoiser:
     network = Denoiser()
     network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()})
     network.eval()
-    return network
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return]

@@ -130,7 +130,7 @@ def _along(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _measured(network: Denoiser, batch: npt.NDArray[np.uint8], noises: list[torch.Tensor]) -> list[Reconstruction]:
-    clean = torch.from_numpy(batch.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
+    clean = torch.from_numpy(batch.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     contrast = torch.tensor([contrast_of(tile) for tile in batch])
     features: list[torch.Tensor] = []
     misses = []

@@ -13,7 +13,7 @@ from agent import claims, fusion
 from agent.calibration import ALL, SHIPPED, Bucket, CalibratedTool, Calibration, Logistic, Threshold, bucket_names, load
 from agent.fusion import Fused, fuse
 from agent.verdict import PlanStep
-from tools.contract import Claim, Evidence
+from tools.contract import Claim, Evidence, Finding
 from tools.errors import ConfigurationError
 
 DRAWS = 60
@@ -289,6 +289,18 @@ def test_a_trusted_signature_silences_pixels_and_the_conflict_is_told():
     assert "photograph a screen" in conflict.text
     calm, _ = judge(said("camera", "trusted"), spoke(score=0.4))
     assert (calm.conflicts, calm.confidence) == ((), "high")
+
+
+def test_recorded_edits_withhold_authentic():
+    def recorded(actions: str, depth: int = 0) -> Evidence:
+        finding = Finding(text="The manifest records actions.", numbers={"actions": actions, "depth": depth})
+        return said("camera", "trusted").model_copy(update={"findings": (finding,)})
+
+    assert judge(recorded("created, converted, resized"))[0].label == "authentic"
+    assert judge(recorded("drawing", depth=1))[0].label == "authentic"
+    for edit in ("created, drawing", "cropped", "color_adjustments, created"):
+        verdict, _ = judge(recorded(edit))
+        assert (verdict.label, verdict.decided_by) == ("no_evidence", "fusion")
 
 
 def test_statements_of_one_file_are_not_added_up():

@@ -47,17 +47,10 @@ class Tools:
         await asyncio.sleep(self.delays.get(tool.name, 0))
         text = f"The {tool.name} tool measured 2.5."
         finding = Finding(text=text, polarity="generated", severity="weak", numbers={"level": 2.5})
-        return Examined(
-            Evidence(
-                id=tool.name,
-                detector=tool.name,
-                version=tool.version,
-                target=tool.target,
-                score=0.6,
-                findings=(finding,),
-            ),  # fmt: skip
-            {},
+        spoke = abstention(tool, "").model_copy(
+            update={"score": 0.6, "abstained_because": None, "findings": (finding,)}
         )
+        return Examined(spoke, {})
 
 
 class Store:

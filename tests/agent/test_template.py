@@ -46,7 +46,7 @@ labels = st.sampled_from(["generated", "edited", "laundered", "no_evidence", "au
 fractions = st.floats(0, 1).map(lambda value: round(value, 4))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6), label=labels, p=fractions, edited=st.none() | fractions, a=fractions, b=fractions,
        prior=st.sampled_from([0.5, 0.2, 0.01, 0.37]), question=st.sampled_from(QUESTIONS), trusted=st.booleans())  # fmt: skip
 def test_everything_the_template_writes_is_grounded(

@@ -125,7 +125,7 @@ async def test_a_file_that_kills_or_hangs_the_decoder_is_refused(tmp_path: Path,
         assert (await workers.inspect(original)).width == 256
 
 
-async def test_workers_do_not_outlive_a_killed_service(tmp_path: Path, original: Original) -> None:
+def test_workers_do_not_outlive_a_killed_service(tmp_path: Path, original: Original) -> None:
     script = (
         "import asyncio, sys\n"
         "from tests.agent.test_workers import *\n"
@@ -143,14 +143,14 @@ async def test_workers_do_not_outlive_a_killed_service(tmp_path: Path, original:
         [sys.executable, "-c", script, str(tmp_path), str(original.path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert service.stdout is not None
-    pids = [int(pid) for pid in (await asyncio.to_thread(service.stdout.readline)).split()]
+    pids = [int(pid) for pid in service.stdout.readline().split()]
     assert len(pids) == 2
     service.send_signal(signal.SIGKILL)
     service.wait()
     service.stdout.close()
     deadline = time.monotonic() + 5
     while (left := [pid for pid in pids if running(pid)]) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
     assert not left
 
 
