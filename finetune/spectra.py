@@ -2,8 +2,8 @@
 
     python -m finetune.spectra --photos ../shared/data/photos
 
-Writes `tools/detectors/frequency_photographs.json`: for each JPEG quality the photographs are saved at, their slopes and
-shares of fine detail, sorted; with the hash of the data.
+Writes `tools/detectors/frequency_photographs.json`: for each JPEG quality that the photographs are saved at, their
+slopes and shares of fine detail, sorted; with the hash of the data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def measure(file: bytes, quality: int) -> tuple[float, float]:
         photo.convert("RGB").save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as saved:
         luma = luma_of(np.asarray(saved))
-    tiles = tile_grid(*luma.shape, TILE, TILE, cap=64, seed=0)
+    tiles = tile_grid(luma.shape[0], luma.shape[1], TILE, TILE, cap=64, seed=0)
     window = hann(TILE)
     return profile_of([power(luma[y : y + TILE, x : x + TILE], window) for y, x in tiles.corners])
 

@@ -9,9 +9,12 @@ for JPEG that was compressed twice.
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +60,8 @@ _EARLIER = range(20, 100)
 def standard_table(quality: int, *, chroma: bool = False) -> Table:
     """The 8x8 table that libjpeg makes for `quality` (1 to 100)."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip(((_CHROMA if chroma else _LUMA) * scale + 50) // 100, 1, 255).astype(np.int64)
+    table: Table = np.clip(((_CHROMA if chroma else _LUMA) * scale + 50) // 100, 1, 255).astype(np.int64)
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def _basis() -> Plane:
     k, n = np.mgrid[0:8, 0:8]
     basis = np.sqrt(0.25) * np.cos((2 * n + 1) * k * np.pi / 16)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    scaled: Plane = basis.astype(np.float32)
+    return scaled
 
 
 def blocks_of(luma: Plane) -> Plane:
@@ -112,7 +117,8 @@ def _histogram(values: Plane) -> Plane:
 
 
 def _untold(noise: float) -> npt.NDArray[np.bool_]:
-    return np.maximum(1.5, 3 * noise) > _CENTRES
+    untold: npt.NDArray[np.bool_] = max(1.5, 3 * noise) > _CENTRES
+    return untold
 
 
 @lru_cache(maxsize=1)
@@ -123,9 +129,10 @@ def _steps_by_quality() -> npt.NDArray[np.int64]:
 
 @lru_cache(maxsize=4)
 def _step_scores(noise: float) -> Plane:
-    """Log-likelihood ratio of each histogram bin for each step 1.._MAX_STEP: quantised with rounding noise of standard
-    deviation `noise`, against spread evenly between multiples. Bins next to zero say nothing: a smooth picture has
-    them too. Shape (_MAX_STEP + 1, bins); row 0 is unused.
+    """Log-likelihood ratio of each histogram bin for each step 1.._MAX_STEP; shape (_MAX_STEP + 1, bins), row 0 unused.
+
+    Quantised with rounding noise of standard deviation `noise`, against spread evenly between multiples. Bins next to
+    zero say nothing: a smooth picture has them too.
     """
     scores = np.zeros((_MAX_STEP + 1, _EDGES), np.float32)
     for step in range(1, _MAX_STEP + 1):
@@ -312,13 +319,22 @@ def _expected(original: Plane, step: int, last: int, reach: int) -> npt.NDArray[
     expected[reach] = 0.0
     expected *= 0.95 / max(float(expected.sum()), 1.0)
     expected += 0.05 / len(expected)
-    return expected / expected.sum()
+    expected /= expected.sum()
+    return expected
 
 
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 _DECODED_PIXELS = 16_000_000
 _CROP = 256
 _FEWEST_PIXELS = 24
+
+
+@contextmanager
+def _reopened(data: bytes) -> Iterator[JpegImagePlugin.JpegImageFile]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata; `tools.image` has decoded these bytes within its limits
+        with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as file:
+            yield cast(JpegImagePlugin.JpegImageFile, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,8 +360,7 @@ class JpegFile:
         """Reads the header; None where the file is no JPEG."""
         if image.format not in ("JPEG", "MPO"):
             return None
-        with Image.open(io.BytesIO(image.data), formats=("JPEG", "MPO")) as file:
-            assert isinstance(file, JpegImagePlugin.JpegImageFile)  # noqa: S101 - narrows the type: both plugins are
+        with _reopened(image.data) as file:
             tables = tuple(np.array(file.quantization[key]).reshape(8, 8) for key in sorted(file.quantization))
             sampling = JpegImagePlugin.get_sampling(file)
             return cls(
@@ -371,10 +386,12 @@ def luma_crops(image: SourceImage, *, count: int, jpeg: JpegFile | None = None) 
         return []
     pixels = as_in_file(image.rgb, image.orientation)
     if jpeg is not None and jpeg.is_ycc and height * width <= _DECODED_PIXELS:
-        with Image.open(io.BytesIO(image.data), formats=("JPEG", "MPO")) as file:
+        with _reopened(image.data) as file:
             file.draft("L", file.size)
             pixels = np.asarray(file.convert("L"))
     size = min(_CROP, min(pixels.shape[:2]))
-    tiles = tile_grid(*pixels.shape[:2], size, max(size // 8 * 8, 8), cap=count, seed=image.seed, align=8)
+    tiles = tile_grid(
+        pixels.shape[0], pixels.shape[1], size, max(size // 8 * 8, 8), cap=count, seed=image.seed, align=8
+    )
     crops = [pixels[top : top + size, left : left + size] for top, left in tiles.corners]
     return [crop.astype(np.float32) if crop.ndim == 2 else luma_of(crop) for crop in crops]

@@ -1,8 +1,8 @@
 """Periodic traces: sharp peaks of a residual's spectrum that stand out of their surroundings.
 
-A picture that was upsampled (by a decoder's strides, or by resizing) repeats its error every few pixels, in all of it at
-once; that puts peaks into the spectrum of the residual (Marra et al. 2019; Zhang, Karaman, Chang 2019; Corvi et al.
-2023). A pattern that keeps its phase over the picture gains with the area that is transformed at once, content does
+A picture that was upsampled (by a decoder's strides, or by resizing) repeats its error every few pixels, in all of it
+at once; that puts peaks into the spectrum of the residual (Marra et al. 2019; Zhang, Karaman, Chang 2019; Corvi et
+al. 2023). A pattern that keeps its phase over the picture gains with the area that is transformed at once, content does
 not: so blocks of up to 1024x1024 px are transformed whole.
 """
 
@@ -25,10 +25,9 @@ LOWEST = 0.05
 _CELL = 16
 _AXIS = 2
 _APART = 3
-_MOST_CANDIDATES = 150
-_EULER = 0.5772
+_MOST_CANDIDATES = 300
 _ANNULUS = np.array([(round(r * np.sin(a)), round(r * np.cos(a))) for r in (5, 8) for a in np.arange(12) * np.pi / 6])
-_LINE = np.array([n for step in range(3, 11) for n in (step, -step)])
+_LINE = np.array([n for step in range(5, 19) for n in (step, -step)])
 _SQUARE = np.array([(y, x) for y in range(-4, 5) for x in range(-4, 5) if max(abs(y), abs(x)) >= 2])
 _LOG_SPREAD = np.pi / np.sqrt(6)  # standard deviation of the logarithm of exponentially distributed power
 _HIGHER_OF_THREE = 0.2
@@ -62,11 +61,14 @@ def soften(residual: Plane) -> Plane:
     Point by point, so that it adds no period of its own.
     """
     scale = max(2 * float(np.median(np.abs(residual[::2, ::2]))), 1e-3)
-    return residual / (np.abs(residual) + np.float32(scale))
+    size = np.abs(residual)
+    size += np.float32(scale)
+    return np.divide(residual, size, out=size)
 
 
 def _line_window(length: int) -> Plane:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
+    line: Plane = (0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
+    return line
 
 
 def block_power(residual: Plane) -> Plane:
@@ -80,9 +82,10 @@ def block_power(residual: Plane) -> Plane:
     return squared
 
 
-def sigmas_of(ratio: npt.NDArray[np.float64] | float, blocks: int) -> npt.NDArray[np.float64]:
+def sigmas_of(ratio: npt.NDArray[np.float64], blocks: int) -> npt.NDArray[np.float64]:
     """Normal deviate of a power ratio averaged over `blocks` spectra of noise (Wilson and Hilferty 1931)."""
-    return (np.cbrt(ratio) - (1 - 1 / (9 * blocks))) * np.sqrt(9.0 * blocks)
+    deviate: npt.NDArray[np.float64] = (np.cbrt(ratio) - (1 - 1 / (9 * blocks))) * np.sqrt(9.0 * blocks)
+    return deviate
 
 
 def average_power(blocks: list[Plane]) -> Plane:
@@ -114,7 +117,9 @@ def lattice_sigmas(spectrum: Plane, width: int, blocks: int, period: int, *, cod
     still = np.zeros_like(line)
 
     def level(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return _gather(log, rows[:, None] + offsets[:, 0], columns[:, None] + offsets[:, 1], width).mean(axis=1)
+        near = _gather(log, rows[:, None] + offsets[:, 0], columns[:, None] + offsets[:, 1], width)
+        mean: npt.NDArray[np.float64] = near.mean(axis=1)
+        return mean
 
     around = level(_SQUARE)
     lines = np.maximum(level(np.stack([line, still], axis=1)), level(np.stack([still, line], axis=1)))
@@ -150,27 +155,32 @@ def find_peaks(spectrum: Plane, width: int, blocks: int, *, sigmas: float, most:
     height = spectrum.shape[0]
     log = np.log(np.fft.fftshift(spectrum, axes=0) + np.float32(1e-12))  # rows now run from -0.5 to 0.5
     rows, columns = _candidates(log, width)
+    still = np.zeros_like(_LINE)
+    levels = [
+        _mean_level(_gather(log, rows[:, None] + offsets[:, 0], columns[:, None] + offsets[:, 1], width), blocks)
+        for offsets in (_ANNULUS, np.stack([still, _LINE], axis=1), np.stack([_LINE, still], axis=1))
+    ]
+    ratios = np.exp(log[rows, columns] - np.maximum.reduce(levels))
+    significance = sigmas_of(ratios, blocks)
     peaks: list[Peak] = []
     taken: list[tuple[int, int]] = []
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if any(_near(row, column, other, log.shape[0], width) for other in taken):
+    for index in np.argsort(-significance, kind="stable"):
+        row, column = int(rows[index]), int(columns[index])
+        if significance[index] < sigmas or len(peaks) == most:
+            break
+        if any(_near(row, column, other, height, width) for other in taken):
             continue
         taken.append((row, column))
-        around = _gather(log, row + _ANNULUS[:, 0], column + _ANNULUS[:, 1], width)
-        along = _gather(log, np.full(len(_LINE), row), column + _LINE, width)
-        down = _gather(log, row + _LINE, np.full(len(_LINE), column), width)
-        ratio = float(np.exp(log[row, column] - max(_mean_level(part) for part in (around, along, down))))
-        if sigmas_of(ratio, blocks) < sigmas:
-            continue
         fy, fx = _refined(log, row, column, width)
-        decibels = round(10 * float(np.log10(ratio)), 1)
-        peaks.append(Peak((fy - height // 2) / height, fx / width, decibels, round(float(sigmas_of(ratio, blocks)), 1)))
-    return sorted(peaks, key=lambda peak: -peak.sigmas)[:most]
+        decibels = round(10 * float(np.log10(ratios[index])), 1)
+        peaks.append(Peak((fy - height // 2) / height, fx / width, decibels, round(float(significance[index]), 1)))
+    return peaks
 
 
-def _mean_level(logs: npt.NDArray[np.float64]) -> float:
-    """Log of the mean power that exponentially distributed samples come from, by their median."""
-    return float(np.median(logs)) - float(np.log(np.log(2)))
+def _mean_level(logs: npt.NDArray[np.float64], blocks: int) -> npt.NDArray[np.float64]:
+    """Log of the mean power of noise averaged over `blocks`, from the median of samples (a row a bin)."""
+    level: npt.NDArray[np.float64] = np.median(logs, axis=1) - 3 * np.log(1 - 1 / (9 * blocks))
+    return level
 
 
 def _candidates(log: Plane, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -121,23 +121,26 @@ def residual(plane: Plane, kind: Literal["median", "laplace"] = "median") -> Pla
     around = padded[:-2, 1:-1] + padded[2:, 1:-1]
     around += padded[1:-1, :-2]
     around += padded[1:-1, 2:]
-    return plane - around / 4
+    return plane - around * np.float32(0.25)
 
 
 def hann(size: int) -> Plane:
     """Periodic Hann window over a square tile, with unit mean square."""
     line = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     window = np.outer(line, line)
-    return (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    scaled: Plane = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    return scaled
 
 
 def power(tile: Plane, window: Plane) -> Plane:
-    """Power spectrum of a windowed square tile: NxN/2+1 (rfft2 layout), per pixel, so that white noise of variance v
-    has the value v everywhere.
+    """Power spectrum of a windowed square tile: Nx(N/2+1), the layout of rfft2.
+
+    Per pixel, so that white noise of variance v has the value v everywhere.
     """
     spectrum = np.fft.rfft2((tile - tile.mean()) * window)
-    squared: Plane = (spectrum.real**2 + spectrum.imag**2) / np.float32(tile.size)
-    return squared.astype(np.float32, copy=False)
+    squared: Plane = np.square(spectrum.real) + np.square(spectrum.imag)
+    squared *= np.float32(1 / tile.size)
+    return squared
 
 
 def frequencies(size: int) -> tuple[Plane, Plane]:
@@ -149,7 +152,8 @@ def frequencies(size: int) -> tuple[Plane, Plane]:
 def rings(size: int) -> npt.NDArray[np.intp]:
     """Which ring of equal distance from the origin each bin of `power` lies in; ring r is at r / size cycles per px."""
     fy, fx = frequencies(size)
-    return np.rint(np.hypot(fy, fx) * size).astype(np.intp)
+    ring: npt.NDArray[np.intp] = np.rint(np.hypot(fy, fx) * size).astype(np.intp)
+    return ring
 
 
 def radial_profile(values: Plane, size: int) -> Plane:

@@ -4,16 +4,16 @@ Measurements, for fusion and for other tools:
 
 | key | meaning |
 |---|---|
-| `jpeg_quality_effective` | lowest libjpeg quality (1..100) that the pixels show signs of; 100 where there is no sign of JPEG |
+| `jpeg_quality_effective` | lowest libjpeg quality (1..100) that the pixels show signs of; 100 without a sign |
 | `short_side_px` | shorter side of the picture |
-| `jpeg_quality` | quality of the last JPEG: the file's own, or the one that the pixels of another format show; 100 without a sign |
+| `jpeg_quality` | quality of the last JPEG: the file's, or what another format's pixels show; 100 without a sign |
 | `jpeg_signs` | whether the file is a JPEG or its pixels were one |
 | `lossless` | no sign of JPEG, in a format that loses nothing (PNG, BMP, TIFF, lossless WebP) |
-| `other_lossy_codec` | the format has a lossy codec of its own (WebP, AVIF, HEIC, GIF) whose quality is not estimated here |
+| `other_lossy_codec` | the format loses something of its own (WebP, AVIF, HEIC, GIF), which is not measured |
 | `tables_distance_pct` | JPEG files: how far the tables lie from libjpeg's at `jpeg_quality`, 0 where equal |
 | `chroma`, `progressive` | JPEG files: chroma subsampling, and whether progressive |
 | `grid_x_px`, `grid_y_px` | offset of the block grid that another format's pixels show |
-| `double_jpeg` | an earlier compression was found: `no`, `same_grid`, `shifted_grid`; absent where it was not looked for |
+| `double_jpeg` | an earlier compression: `no`, `same_grid`, `shifted_grid`; absent where not looked for |
 | `primary_quality`, `primary_nats` | quality of that earlier compression, and its log-likelihood ratio a coefficient |
 | `shifted_x_px`, `shifted_y_px` | offset of its grid where it was shifted |
 
@@ -55,7 +55,7 @@ _SHIFTED_GRID_NATS = 0.06
 _LEVEL_QUALITY = 90
 _MAP_SIDE = 512
 _JPEG_SIDE = 65_500
-_LOSSY = ("WEBP", "AVIF", "HEIF", "HEIC", "GIF")
+_LOSSY = ("WebP", "AVIF", "HEIC", "GIF")
 
 _JUDGES_NOT = "This tool describes the file and does not judge."
 _LIMIT_EARLIER = (
@@ -65,7 +65,7 @@ _LIMIT_EARLIER = (
 _LIMIT_ORDINARY = "Messengers, websites and photo programs re-save pictures; a second compression is ordinary."
 
 
-@detector(name="compression", version="1.0", target="context", cost=10.0)
+@detector(name="compression", version="1.0", target="context", cost=9.0)
 def compression(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Reads how the picture was compressed: JPEG quality, earlier compressions, the block grid, an error level map."""
     began = time.perf_counter()
@@ -226,7 +226,7 @@ def _is_lossless_webp(data: bytes) -> bool:
 def _error_levels(image: SourceImage, budget: Budget, limits: list[str]) -> tuple[MapRef, ...]:
     """The error level map: what a re-save at quality 90 changes, a value for each 8x8 block, in the upright picture.
 
-    Bands of 16 rows are re-saved and measured; of a picture beyond the budget only every k-th band, said in the caption.
+    Bands of 16 rows are re-saved and measured; beyond the budget only every k-th band, which the caption says.
     """
     pixels = as_in_file(image.rgb, image.orientation)
     height, width = pixels.shape[0] // 8 * 8, pixels.shape[1] // 8 * 8
@@ -263,7 +263,8 @@ def _levels_of(bands: list[npt.NDArray[np.uint8]]) -> Plane:
     with Image.open(buffer) as again:
         change = np.abs(luma_of(stack) - luma_of(np.asarray(again)))
     rows, columns = stack.shape[0] // 8, stack.shape[1] // 8
-    return change[: rows * 8].reshape(rows, 8, columns, 8).mean(axis=(1, 3))
+    levels: Plane = change[: rows * 8].reshape(rows, 8, columns, 8).mean(axis=(1, 3))
+    return levels
 
 
 def _pooled(values: Plane, down: int, across: int) -> Plane:
@@ -274,4 +275,5 @@ def _pooled(values: Plane, down: int, across: int) -> Plane:
         np.diff([*range(0, values.shape[0], down), values.shape[0]]),
         np.diff([*range(0, values.shape[1], across), values.shape[1]]),
     )
-    return (cells / counts).astype(np.float32)
+    pooled: Plane = (cells / counts).astype(np.float32)
+    return pooled

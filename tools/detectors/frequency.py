@@ -43,6 +43,8 @@ FINE = 0.35
 _BAND = (0.1, 0.45)
 _SMALLEST = 64
 _FLAT = 0.25
+_STILL = 0.05
+_MOST_STILL_PCT = 50
 _PEAK_SIGMAS = 6.5
 _LATTICE_SIGMAS = 5.0
 _TILE_EXCESS = 12.0
@@ -58,7 +60,7 @@ class _Codec:
     quality: int
 
 
-@detector(name="frequency", version="1.0", target="generated", cost=16.0)
+@detector(name="frequency", version="1.0", target="generated", cost=6.0)
 def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Looks for periodic traces of upsampling in the noise, and compares the spectrum's fall with photographs."""
     began = time.perf_counter()
@@ -69,11 +71,19 @@ def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             measurements={"short_side_px": short},
         )
     blocks, coverage = _blocks(image, budget)
+    still = round(100 * float(np.mean([np.mean(np.abs(block) < _STILL) for block in blocks])))
     blocks = [block for block in blocks if float(np.abs(block).mean()) >= _FLAT]
     if not blocks:
         return tool.abstain("The picture is flat: it holds no noise or detail whose spectrum could be taken.")
+    if still > _MOST_STILL_PCT:
+        return tool.abstain(
+            f"{still} % of the picture does not change from pixel to pixel, as in drawings and screenshots; the "
+            "spectra of photographs say nothing about it.",
+            measurements={"short_side_px": short, "still_pct": still},
+        )
     codec = _codec_of(image)
-    spectrum, width = average_power(blocks), blocks[0].shape[1]
+    spectrum, (height, width) = average_power(blocks), blocks[0].shape
+    reach = 1.5 / min(height, width)
     lattices = {
         period: round(lattice_sigmas(spectrum, width, len(blocks), period, codec=codec.period), 1)
         for period in (8, 16, 32)
@@ -82,14 +92,14 @@ def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     peaks = [
         peak
         for peak in find_peaks(spectrum, width, len(blocks), sigmas=_PEAK_SIGMAS)
-        if not _is_multiple(peak, codec.period, width)
+        if codec.period == 1 or not _is_multiple(peak, codec.period, reach)
     ]
     tiles, grid = _tiles(image, budget)
-    report = _Report(codec, tiles, grid, (image.width, image.height))
+    report = _Report(codec, tiles, grid, (image.width, image.height), reach)
     report.tell_lattice(lattices)
-    for peak in _fundamentals(peaks, None if report.lattice is None else report.lattice, width)[:_SPOKEN]:
-        report.tell_peak(peak)
-    report.tell_fall(profile_of(list(tiles)))
+    for number, peak in enumerate(_fundamentals(peaks, report.lattice, reach)[:_SPOKEN], start=1):
+        report.tell_peak(number, peak)
+    report.tell_fall(profile_of(tiles))
     limits = [
         "Many generators leave no such pattern, and resizing or re-saving removes it: finding none means little.",
         "The photographs compared with are small crops of web pictures; large camera files have less fine detail.",
@@ -101,8 +111,9 @@ def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
         )
     if coverage < 1:
         limits.append(f"A sample covering {round(100 * coverage)} % of the picture was examined.")
-    measurements = {f"lattice_{period}px_sigmas": value for period, value in lattices.items()}
+    measurements: dict[str, Number] = {f"lattice_{period}px_sigmas": value for period, value in lattices.items()}
     measurements |= report.measurements | {"coverage": round(coverage, 3), "codec_period_px": codec.period}
+    measurements |= {"short_side_px": short, "still_pct": still}
     maps = (_spectrum_map(image, tiles, grid.size),)
     common = {
         "findings": tuple(report.findings),
@@ -116,7 +127,7 @@ def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             f"The blocks of {codec.words} have the periods that are looked for.",
             ms=(time.perf_counter() - began) * 1000, **common,
         )  # fmt: skip
-    trace = max([*lattices.values(), *(peak.sigmas for peak in peaks if _is_stride(peak, width))])
+    trace = max([*lattices.values(), *(peak.sigmas for peak in peaks if _is_stride(peak, reach))])
     return tool.evidence(
         score=1 / (1 + math.exp(-max(min((trace - 5) / 1.5, 30), -30))),
         applicability=_applicability(codec.quality, short),
@@ -131,8 +142,8 @@ def _applicability(quality: int, short: int) -> float:
 
 
 def _blocks(image: SourceImage, budget: Budget) -> tuple[list[Plane], float]:
-    """Residuals of blocks as large as the picture allows (up to 1024 px a side), and the share that they cover."""
-    height, width = (min(side, BLOCK) // SIDE_STEP * SIDE_STEP for side in (image.height, image.width))
+    """Residuals of equal blocks of up to 1024 px a side that divide the picture, and the share that they cover."""
+    height, width = (side // math.ceil(side / BLOCK) // SIDE_STEP * SIDE_STEP for side in (image.height, image.width))
     corners = [
         (top, left)
         for top in range(0, image.height - height + 1, height)
@@ -152,14 +163,14 @@ def _codec_of(image: SourceImage) -> _Codec:
     if jpeg is not None:
         quality = fit_tables(list(jpeg.tables)).quality if jpeg.tables else 75
         return _Codec(8, "JPEG", quality)
-    if image.format in ("AVIF", "HEIF", "HEIC"):
+    if image.format in ("AVIF", "HEIC"):
         return _Codec(64, image.format, 100)
     if image.format == "GIF" or image.mode == "P":
         return _Codec(16, "palette dithering", 100)
     crops = luma_crops(image, count=3)
     grid = former_grid(crops)
     quality = 100 if grid is None else fit_quality(crops, grid.x, grid.y)[0]
-    if image.format == "WEBP":
+    if image.format == "WebP":
         return _Codec(16, "WebP", quality)
     return _Codec(1, "", 100) if grid is None else _Codec(8, "an earlier JPEG", quality)
 
@@ -175,7 +186,7 @@ def _tiles(image: SourceImage, budget: Budget) -> tuple[Plane, Tiles]:
     return np.stack(spectra), grid
 
 
-def profile_of(tiles: list[Plane]) -> tuple[float, float]:
+def profile_of(tiles: list[Plane] | Plane) -> tuple[float, float]:
     """How the mean spectrum of tiles falls.
 
     Args:
@@ -205,53 +216,50 @@ def _photographs() -> dict[str, dict[str, list[float]]]:
     return loaded
 
 
-def _is_multiple(peak: Peak, period: int, width: int) -> bool:
-    """Whether a peak's frequency is a multiple of 1 / period along both axes, within a bin and a half."""
-    if period == 1:
-        return False
-    reach = 1.5 / min(width, 256)
+def _is_multiple(peak: Peak, period: int, reach: float) -> bool:
+    """Whether a peak's frequency is a multiple of 1 / period along both axes, within `reach` cycles per px."""
+    reach = max(reach, 1.5 / 256)
     return all(abs(f - round(f * period) / period) <= reach for f in (peak.fy, peak.fx))
 
 
-def _is_stride(peak: Peak, width: int) -> bool:
+def _is_stride(peak: Peak, reach: float) -> bool:
     """Whether a pattern runs along an axis at 4, 8 or 16 px: the strides of decoders that double a picture."""
-    along = abs(peak.fy) * width < 1.5 or abs(peak.fx) * width < 1.5
-    return along and any(abs(peak.period / stride - 1) < 0.01 for stride in (4, 8, 16))
+    if _direction(peak, reach) == "diagonally":
+        return False
+    return any(abs(1 / peak.period - 1 / stride) <= reach / 2 for stride in (4, 8, 16))
 
 
-def _fundamentals(peaks: list[Peak], lattice: int | None, width: int) -> list[Peak]:
+def _fundamentals(peaks: list[Peak], lattice: int | None, reach: float) -> list[Peak]:
     """The strongest peaks, less those of a lattice already told and less the overtones of others on their line."""
     kept: list[Peak] = []
     for peak in sorted(peaks, key=lambda peak: -peak.period):
-        if lattice is not None and _is_multiple(peak, lattice, width):
+        if lattice is not None and _is_multiple(peak, lattice, reach):
             continue
-        if not any(_is_overtone(peak, base, width) for base in kept):
+        if not any(_is_overtone(peak, base, reach) for base in kept):
             kept.append(peak)
     return sorted(kept, key=lambda peak: -peak.sigmas)
 
 
-def _is_overtone(peak: Peak, base: Peak, width: int) -> bool:
+def _is_overtone(peak: Peak, base: Peak, reach: float) -> bool:
     times = round(base.period / peak.period)
-    reach = 1.5 * times / width
     return any(
-        abs(peak.fy - sign * times * base.fy) <= reach and abs(peak.fx - sign * times * base.fx) <= reach
+        abs(peak.fy - sign * times * base.fy) <= times * reach
+        and abs(peak.fx - sign * times * base.fx) <= times * reach
         for sign in (1, -1)
     )
 
 
-def _direction(peak: Peak, width: int) -> str:
-    if abs(peak.fy) * width < 1.5:
+def _direction(peak: Peak, reach: float) -> str:
+    if abs(peak.fy) <= reach:
         return "horizontally"
-    if abs(peak.fx) * width < 1.5:
-        return "vertically"
-    return "diagonally"
+    return "vertically" if abs(peak.fx) <= reach else "diagonally"
 
 
 class _Report:
     """Collects findings and measurements."""
 
-    def __init__(self, codec: _Codec, tiles: Plane, grid: Tiles, size: tuple[int, int]) -> None:
-        self.codec, self.tiles, self.grid, self.size = codec, tiles, grid, size
+    def __init__(self, codec: _Codec, tiles: Plane, grid: Tiles, size: tuple[int, int], reach: float) -> None:
+        self.codec, self.tiles, self.grid, self.size, self.reach = codec, tiles, grid, size, reach
         self.findings: list[Finding] = []
         self.measurements: dict[str, Number] = {}
         self.lattice: int | None = None
@@ -274,14 +282,13 @@ class _Report:
             )
         )
 
-    def tell_peak(self, peak: Peak) -> None:
-        width = self.size[0]
+    def tell_peak(self, number: int, peak: Peak) -> None:
         period = round(peak.period, 1)
-        stride = _is_stride(peak, width)
+        stride = _is_stride(peak, self.reach)
         numbers: dict[str, Number] = {"period_px": period, "sigmas": peak.sigmas}
         text = (
-            f"A pattern repeats every {period} px {_direction(peak, width)}, {peak.sigmas} standard deviations above "
-            "its surroundings; "
+            f"A pattern repeats every {period} px {_direction(peak, self.reach)}, {peak.sigmas} standard deviations "
+            "above its surroundings; "
         )
         severity: Severity = "info"
         if stride:
@@ -291,7 +298,6 @@ class _Report:
             text += "cameras' colour filters and sharpening leave it as well."
         else:
             text += "rescaling leaves such patterns, and so do real textures, screens and scanned prints."
-        number = len(self.findings)
         self.measurements |= {f"peak{number}_period_px": period, f"peak{number}_excess_db": peak.excess_db}
         region = self._place(peak)
         if region is not None:
@@ -334,8 +340,8 @@ class _Report:
         self.measurements |= {"photographs_finer_pct": more, "photographs_flatter_pct": flatter}
         self.findings.append(
             Finding(
-                text=f"Detail finer than {FINE} cycles per px holds {fine} % of the energy; of {len(fines)} photographs "
-                f"of similar JPEG quality {more} % hold more. The spectrum falls with a slope of {slope}; "
+                text=f"Detail finer than {FINE} cycles per px holds {fine} % of the energy; of {len(fines)} "
+                f"photographs of similar JPEG quality {more} % hold more. The spectrum falls with a slope of {slope}; "
                 f"{flatter} % of them fall more gently.",
                 numbers={
                     "finer_than": FINE, "fine_energy_pct": fine, "photographs": len(fines), "hold_more_pct": more,
