@@ -151,6 +151,7 @@ class Explainer:
                 limits=Limits(max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels),
                 trust_list=settings.trust_list,
                 warm=self._warm,
+                talkative=settings.log_level == "debug",
             )
         )
         # two pictures a worker: one is decoded and planned while the tools of the other run
@@ -267,6 +268,7 @@ class Explainer:
     async def until_warm(self) -> None:
         """Returns once every worker is warm, or cannot start (`readiness` says which)."""
         await self._workers.until_warm()
+        await asyncio.wait({self._graph_task})
 
     async def verify_audit(self) -> int:
         """Walks the audit chain and returns its length. Raises IntegrityError at the first row that does not hold."""
