@@ -7,8 +7,6 @@ away loses nothing. Whatever ends a case leaves a row that says how.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -20,22 +18,23 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field
 
+from agent import answering, planning, telemetry, voices
 from agent import calibration as calibrations
-from agent import planning, telemetry, voices
+from agent.answering import Answer
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
-from agent.grounding import ground
+from agent.homelock import HomeLock
 from agent.settings import Settings
 from agent.state import Context, Level
 from agent.store import Store
 from agent.telemetry import log
 from agent.template import TemplateNarrator
-from agent.verdict import CaseSummary, ImageFacts, Label, Report, Sentence, Writer
+from agent.verdict import CaseSummary, ImageFacts, Label, Report
 from agent.vision import Vision
 from agent.worker import resolve
 from agent.workers import Original, WorkerOptions, Workers
 from tools.contract import Detector, Frozen
-from tools.errors import ExpositError, NotFoundError, TryAgainError
+from tools.errors import ExpositError, NotFoundError
 from tools.image import Limits
 
 if TYPE_CHECKING:
@@ -70,16 +69,6 @@ class Event(Frozen):
     case_id: str
     text: str
     data: dict[str, Any] = Field(default_factory=dict)
-
-
-class Answer(Frozen):
-    """The answer to a follow-up question over a case."""
-
-    case_id: str
-    question: str
-    sentences: tuple[Sentence, ...]
-    dropped: int
-    answered_by: Writer
 
 
 @dataclass(eq=False)
@@ -125,7 +114,7 @@ class Explainer:
         self._template = TemplateNarrator()
         self._warm = warm
         self._running: set[asyncio.Task[Report]] = set()
-        self._lock: int | None = None
+        self._lock: HomeLock | None = None
 
     async def __aenter__(self) -> Self:
         """Opens the log and starts the workers in the background.
@@ -180,7 +169,7 @@ class Explainer:
             await self._vision.close()
         await self._store.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     async def explain(self, submission: Submission, *, budget: Level | None = None) -> Report:
@@ -211,7 +200,13 @@ class Explainer:
         report = await self._store.report(case_id)
         with telemetry.case_context(case_id, report.image.sha256):
             await self._store.add_message(case_id, "user", question)
-            answer = await self._answer(report, question)
+            answer = await answering.answer(
+                report,
+                question,
+                vision=self._vision,
+                voice_because=self._voice_because,
+                timeout_s=self.settings.vlm_timeout_s,
+            )
             cites = dict.fromkeys(cite for sentence in answer.sentences for cite in sentence.cites)
             text = " ".join(sentence.text for sentence in answer.sentences)
             await self._store.add_message(case_id, "assistant", text, cites, answer.answered_by)
@@ -273,6 +268,19 @@ class Explainer:
     async def verify_audit(self) -> int:
         """Walks the audit chain and returns its length. Raises IntegrityError at the first row that does not hold."""
         return await self._store.verify_audit()
+
+    async def _recover(self) -> None:
+        """Marks what a killed process left running.
+
+        With another process at this home, or a database that other machines share, only those cases are marked that
+        are older than any case can be.
+        """
+        self._lock = HomeLock(self.settings.home)
+        alone = self._lock.alone and self.settings.database_url is None
+        found = await self._store.recover_interrupted(older_than=timedelta(0) if alone else _SLOWEST_CASE)
+        if found:
+            log.warning("cases_were_interrupted", cases=found)
+        await asyncio.to_thread(self._lock.share)
 
     # -- one case ------------------------------------------------------------------------------------------------
 
@@ -370,50 +378,6 @@ class Explainer:
                 last = part
         report: Report = last["report"]
         return report
-
-    async def _answer(self, report: Report, question: str) -> Answer:
-        note = self._voice_because
-        dropped = 0
-        if self._vision is not None:
-            try:
-                async with asyncio.timeout(self.settings.vlm_timeout_s):
-                    drafted = await self._vision.answer(report, question)
-                    writer = await self._vision.writer()
-            except TimeoutError:
-                note = f"The language model did not answer within {self.settings.vlm_timeout_s:g} s."
-            except TryAgainError as error:
-                note = f"The language model did not answer: {error}"
-            else:
-                found = ground(drafted, report.verdict, report.contributions, report.evidence)
-                dropped = len(found.dropped)
-                if found.kept:
-                    return Answer(
-                        case_id=report.case_id, question=question, sentences=found.kept, dropped=dropped,
-                        answered_by=writer,
-                    )  # fmt: skip
-                note = f"The evidence supports none of the {dropped} sentences that the language model answered with."
-        found = ground(self._template.answer(report, question), report.verdict, report.contributions, report.evidence)
-        return Answer(
-            case_id=report.case_id, question=question, sentences=found.kept, dropped=dropped + len(found.dropped),
-            answered_by=self._template.writer(note),
-        )  # fmt: skip
-
-    async def _recover(self) -> None:
-        """Marks what a killed process left running.
-
-        Each Explainer holds a shared lock on its home. Who gets it alone knows that nobody else works there; else, and
-        with a database that other machines share, only cases older than any case can be are marked.
-        """
-        self._lock = os.open(self.settings.home / "in-use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = self.settings.database_url is None
-        except OSError:
-            alone = False
-        found = await self._store.recover_interrupted(older_than=timedelta(0) if alone else _SLOWEST_CASE)
-        if found:
-            log.warning("cases_were_interrupted", cases=found)
-        await asyncio.to_thread(fcntl.flock, self._lock, fcntl.LOCK_SH)
 
 
 def _graph(model_timeout_s: float) -> Graph:
