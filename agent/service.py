@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field
@@ -34,8 +33,9 @@ from agent.vision import Vision
 from agent.worker import resolve
 from agent.workers import Original, WorkerOptions, Workers
 from tools.contract import Detector, Frozen
-from tools.errors import ExpositError, NotFoundError
+from tools.errors import ConfigurationError, ExpositError, NotFoundError, OperatorError
 from tools.image import Limits
+from tools.provenance.trust import load_trust_list
 
 if TYPE_CHECKING:
     from agent.graph import Graph
@@ -124,12 +124,20 @@ class Explainer:
         """
         settings = self.settings
         telemetry.configure(settings.log_level)
-        settings.home.mkdir(parents=True, exist_ok=True)
+        trusted = load_trust_list(settings.trust_list)
         self._tools: Mapping[str, Detector] = await asyncio.to_thread(resolve, self._catalogue)
         self._calibration = self._given_calibration or calibrations.load()
-        self._versions = _versions(self._tools, self._calibration)
-        self._originals = BlobStore(settings.home / "originals")
-        self._maps = BlobStore(settings.home / "maps")
+        self._versions = _versions(self._tools, self._calibration) | {
+            "trust_list": f"{trusted.name}:{trusted.sha256[:12]}"
+        }
+        try:
+            self._originals = BlobStore(settings.home / "originals")
+            self._maps = BlobStore(settings.home / "maps")
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder of originals and maps cannot be used ({error.strerror}).",
+                remedy="Set EXPOSIT_HOME to a folder that this user may write to.",
+            ) from error
         self._store = await Store.open(settings.sqlalchemy_url)
         self._workers = Workers(
             WorkerOptions(
@@ -151,15 +159,18 @@ class Explainer:
                 self._vision, self._voice_because = await voices.choose_vision(settings)
         except BaseException:
             await self._store.close()
+            if self._lock is not None:
+                self._lock.release()
             raise
         self._workers.start()
         self._graph_task = asyncio.create_task(asyncio.to_thread(_graph, settings.vlm_timeout_s))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Waits a little for running cases, notes those that do not end, and stops the workers."""
+        """Waits a little for running cases (not after Ctrl-C), notes those that do not end, and stops the workers."""
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=_CLOSE_S)
+            hurried = isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt)
+            _, late = await asyncio.wait(self._running, timeout=0 if hurried else _CLOSE_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -290,7 +301,7 @@ class Explainer:
             case_id=uuid.uuid4().hex[:20],
             created_at=datetime.now(UTC),
             level=level or self.settings.budget,
-            name=Path(submission.name.replace("\\", "/")).name or "image",
+            name=_plain_name(submission.name),
         )
         task = asyncio.create_task(self._run(running, submission), name=f"case-{running.case_id}")
         self._running.add(task)
@@ -306,7 +317,14 @@ class Explainer:
 
     async def _run(self, running: _Running, submission: Submission) -> Report:
         """Stores, opens the row before anything is decoded, and examines; the row says how it ended."""
-        sha256 = await asyncio.to_thread(self._originals.put, submission.data)
+        try:
+            sha256 = await asyncio.to_thread(self._originals.put, submission.data)
+        except OSError as error:
+            raise OperatorError(
+                f"The original cannot be stored ({error.strerror}).",
+                remedy="Make room in EXPOSIT_HOME.",
+                code="storage",
+            ) from error
         original = Original(path=self._originals.path(sha256).absolute(), sha256=sha256, name=running.name)
         with telemetry.case_context(running.case_id, sha256):
             await self._store.begin_case(
@@ -378,6 +396,12 @@ class Explainer:
                 last = part
         report: Report = last["report"]
         return report
+
+
+def _plain_name(name: str) -> str:
+    """A file's name without its folders, as text that every database and JSON can hold."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.encode("utf-8", "replace").decode().replace("\0", "")[-255:] or "image"
 
 
 def _graph(model_timeout_s: float) -> Graph:
