@@ -68,8 +68,8 @@ def objection(
 ) -> str | None:
     """Why `sentence` may not stand, in plain English; None where it may."""
     text = _normal(sentence.text)
-    if not text.strip():
-        return "The sentence is empty."
+    if len(re.findall(r"\w+", text)) < 4 and not text.lower().startswith("not examined"):
+        return "It is not a whole sentence."
     if not sentence.cites:
         return "It cites no evidence."
     by_id = {item.id: item for item in evidence}
