@@ -39,8 +39,9 @@ class Message(Frozen):
 
 
 class Store:
-    """The repository. Made by `await Store.open(url)`; safe for many coroutines, and for many processes.
+    """The repository. Made by `await Store.open(url)`; safe for many coroutines of one loop, and for many processes.
 
+    A call that was begun runs to its end even if the caller is cancelled; `close` waits for it.
     Every call may raise `TryAgainError` where the database stays locked or does not answer.
     """
 

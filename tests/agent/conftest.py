@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import uuid
@@ -36,18 +37,51 @@ def postgres() -> Iterator[str]:
                 way.chmod(mode)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'log.db'}"
-    server: str = request.getfixturevalue("postgres")
+async def _migrate(url: str) -> None:
+    await (await Store.open(url)).close()
+
+
+async def _create_database(server: str, template: str) -> str:
     name = f"t{uuid.uuid4().hex}"
     engine = create_async_engine(database.parse(server), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
+        await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     await engine.dispose()
     return server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with the tables in it, to copy: faster than making them anew."""
+    path = tmp_path_factory.mktemp("migrated") / "log.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> str:
+    """The same in PostgreSQL: the name of a database to copy."""
+    url = asyncio.run(_create_database(postgres, "template1"))
+    asyncio.run(_migrate(url))
+    return url.split("?")[0].split("/")[-1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'log.db'}"
+    return asyncio.run(_create_database(request.getfixturevalue("postgres"), "template1"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the tables, and nothing in them."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "log.db")
+        return f"sqlite:///{tmp_path / 'log.db'}"
+    template = request.getfixturevalue("migrated_template")
+    return asyncio.run(_create_database(request.getfixturevalue("postgres"), template))
 
 
 @pytest.fixture

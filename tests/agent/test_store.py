@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from typing import TypeVar
 import pytest
 import sqlalchemy
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from agent import database
 from agent.store import Store
@@ -69,14 +70,13 @@ class TestTables:
         }
         assert await look(url, checks) == wanted
 
-    async def test_many_may_open_a_new_database_at_once(self, url: str) -> None:
-        stores = await asyncio.gather(*(Store.open(url) for _ in range(6)))
+    async def test_many_may_open_a_new_database_at_once(self, empty_url: str) -> None:
+        stores = await asyncio.gather(*(Store.open(empty_url) for _ in range(6)))
         assert [await store.verify_audit() for store in stores] == [0] * 6
         for store in stores:
             await store.close()
 
     async def test_a_database_of_a_newer_version_is_refused(self, url: str) -> None:
-        await (await Store.open(url)).close()
         await sql(url, "UPDATE alembic_version SET version_num = '9999'")
         with pytest.raises(ConfigurationError, match="newer version of Exposit"):
             await Store.open(url)
@@ -276,7 +276,6 @@ class TestManyAtOnce:
         await finish(store, "after")
         assert await store.verify_audit() == len(await store.audit(limit=1000)) > 2
 
-    @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
     async def test_killing_the_writer_loses_no_recorded_case(self, url: str) -> None:
         recorded: list[str] = []
         for rounds in range(2):
@@ -299,6 +298,17 @@ class TestManyAtOnce:
 
 
 class TestTrouble:
+    async def test_each_sqlite_connection_keeps_what_it_promises(self, tmp_path: Path) -> None:
+        store = await Store.open(f"sqlite:///{tmp_path / 'log.db'}")
+
+        async def pragmas(session: AsyncSession) -> list[object]:
+            names = ("foreign_keys", "journal_mode", "synchronous", "busy_timeout")
+            return [await session.scalar(text(f"PRAGMA {name}")) for name in names]
+
+        together = await asyncio.gather(*(store._database.read(pragmas) for _ in range(8)))
+        assert together == [[1, "wal", 2, 5000]] * 8
+        await store.close()
+
     async def test_a_locked_database_is_waited_for_and_then_told(self, tmp_path: Path) -> None:
         path = tmp_path / "log.db"
         store = await Store.open(f"sqlite:///{path}", busy_timeout_s=0.1)
@@ -314,6 +324,18 @@ class TestTrouble:
         holder.close()
         await soon
         assert await store.verify_audit() == 1
+        await store.close()
+
+    async def test_a_writer_locks_before_it_reads(self, tmp_path: Path) -> None:
+        store = await Store.open(f"sqlite:///{tmp_path / 'log.db'}")
+
+        async def work(session: AsyncSession) -> None:
+            await session.scalar(text("SELECT count(*) FROM cases"))
+            other = sqlite3.connect(tmp_path / "log.db", timeout=0)
+            with contextlib.closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+
+        await store._database.write(work)
         await store.close()
 
     async def test_postgres_row_lock(self, postgres: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from tools.detectors.provenance import provenance
 from tools.errors import ImageError
 from tools.image import SourceImage
 from tools.provenance import use_trust_list
+from tools.provenance.containers import Metadata
+from tools.provenance.credentials import Store
+from tools.provenance.manifests import walk
+from tools.provenance.said import Said
+from tools.provenance.unsigned import say_unsigned
 
 # file: state, problems, claims as (source, says, rank, depth), score
 Row = tuple[str, str | None, set[tuple[str, str, str, int]], float | None]
@@ -165,3 +171,34 @@ def test_mutated_files_never_raise(which: int, edits: list[tuple[float, bytes]],
         image = type(good)(**fields | {"data": bytes(data), "format": image_format, "mode": "RGBA"})
         evidence = provenance.examine(image, Budget())
         assert not any(claim.rank == "trusted" for claim in evidence.claims)
+
+
+_KEYS = [
+    "prompt", "uc", "inputs", "class_type", "positive", "negative", "latent_image", "nodes", "links", "widgets_values",
+    "sui_image_params", "version", "image", "model", "seed", "actions", "action", "digitalSourceType", "softwareAgent",
+    "softwareAgents", "softwareAgentIndex", "text", "Comment", "Software", "1", "denoise", "type", "id", "link", "name",
+]  # fmt: skip
+_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["KSampler", "LoadImage", "VAEEncode", "Fooocus", "NovelAI", "1", "trainedAlgorithmicMedia"])
+)
+_JSON = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(document=_JSON, label=st.sampled_from(["c2pa.actions", "c2pa.actions.v2", "cawg.metadata"]))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_strange_json_never_raises(document: object, label: str) -> None:
+    text = json.dumps(document)
+    names = ("parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Comment", "UserComment")
+    say_unsigned(Metadata(text=dict.fromkeys(names, text) | {"Software": "NovelAI"}), text, Said())
+    manifest = {"assertions": [{"label": label, "data": document}], "claim_generator_info": [document]}
+    store = Store("Valid", report={"active_manifest": "a", "manifests": {"a": manifest}})
+    assert walk(store)[0][0].label == "a"

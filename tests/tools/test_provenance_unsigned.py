@@ -215,19 +215,20 @@ def test_japanese_user_comment() -> None:
     assert user_comment(b"JIS\0\0\0\0\0" + "灯台".encode("iso2022_jp")) == "灯台"
 
 
+@pytest.mark.parametrize("size", [(96, 64), (40, 160)])  # the second is tall enough for the short cut
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_recipe_hidden_in_the_alpha_channel(packed: bool) -> None:
+def test_a_recipe_hidden_in_the_alpha_channel(packed: bool, size: tuple[int, int]) -> None:
     hidden = json.dumps(
         {"Software": "NovelAI", "Source": "NovelAI Diffusion V4", "Comment": json.dumps(NOVEL)}
     ).encode()
     body = gzip.compress(hidden) if packed else hidden
     raw = (b"stealth_pngcomp" if packed else b"stealth_pnginfo") + struct.pack(">I", len(body) * 8) + body
     bits = np.unpackbits(np.frombuffer(raw, np.uint8))
-    alpha = np.full((64, 96), 254, np.uint8)
-    flat = alpha.T.copy().reshape(-1)
+    width, height = size
+    flat = np.full(width * height, 254, np.uint8)
     flat[: bits.size] |= bits
-    image = picture(96, 64)
-    image.putalpha(Image.fromarray(flat.reshape(96, 64).T))
+    image = picture(width, height)
+    image.putalpha(Image.fromarray(flat.reshape(width, height).T.copy()))
     evidence = examine(encoded(image, "PNG"))
     assert evidence.claims[0].source == "alpha_channel"
     assert (evidence.claims[0].generator, evidence.claims[0].prompt) == ("NovelAI", "a fjord")

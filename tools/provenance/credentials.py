@@ -142,6 +142,14 @@ def _context(trust: TrustList, _process: int) -> Any:  # a native handle does no
         ) from error
 
 
+@lru_cache(maxsize=1)
+def library_version() -> str:
+    """Version of the C2PA library whose word is taken."""
+    import c2pa
+
+    return str(c2pa.sdk_version())
+
+
 def read_store(data: bytes, image_format: str, trust: TrustList) -> Store:
     """Reads the C2PA manifest store of a file and validates it against `trust`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.contract import Claim
-from tools.provenance.credentials import Store
+from tools.provenance.credentials import Store, library_version
 from tools.provenance.manifests import SAYS_NOTHING, Manifest, walk
 from tools.provenance.said import Said, voice
 from tools.provenance.trust import TrustList
@@ -20,6 +20,7 @@ def say_signed(store: Store, trust: TrustList, said: Said) -> None:
     """Adds what `store` has to say to `said`."""
     said.measurements |= {
         "c2pa_state": store.state,
+        "c2pa_library": library_version(),
         "trust_list": trust.name,
         "trust_list_anchors": trust.anchors,
         "trust_list_time_stamp_anchors": trust.time_stamp_anchors,
