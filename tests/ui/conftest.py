@@ -88,6 +88,7 @@ class Page:
         folder = ROOT / "test-artifacts"
         folder.mkdir(exist_ok=True)
         self.driver.set_window_size(width, height)
+        self.driver.execute_script("scrollTo(0, 0)")
         self.driver.save_screenshot(str(folder / name))
 
 
