@@ -238,8 +238,8 @@ def card(made: Calibration) -> str:
         "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
         "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
         "",
-        "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its 90 %",
-        "interval. A tool has weight only where both intervals lie above 0.",
+        "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
+        "90 % interval. A tool has weight only where both intervals lie above 0.",
         "",
         "| tool | version | weight | aligned AUROC | aligned gain | matched AUROC | matched gain | why |",
         "|---|---|---|---|---|---|---|---|",
@@ -261,7 +261,7 @@ def card(made: Calibration) -> str:
 def _told(figures: Mapping[str, Number], kind: str) -> str:
     """Two cells of the card: AUROC, and gain with its interval."""
     if f"{kind}_auroc" not in figures:
-        return "– | –"
+        return "- | -"
     gain, low, high = (f"{figures[f'{kind}_gain_{name}']:+}" for name in ("bits", "low", "high"))
     return f"{figures[f'{kind}_auroc']} | {gain} [{low}, {high}]"
 
