@@ -44,6 +44,7 @@ bench: .venv/.dev ## time and memory of one warm 1024x1024 JPEG, a row a tool
 .venv/.run: .venv/.python pyproject.toml constraints.txt
 	@echo "Installing Exposit ..."
 	@$(PIP) -e .
+	@$(BIN)/exposit models pull clip
 	@touch $@
 
 .venv/.dev: .venv/.run

@@ -37,6 +37,7 @@ class WorkerOptions:
         catalogue: `module:function` that gives the detectors by name; each worker imports it itself.
         memory_mb: Memory a worker may take beyond what it holds at rest, in MiB.
         timeout_s: Seconds after which a job is stopped.
+        weights: Cache of fetched weights.
         cache_pixels: Decoded pixels that a worker keeps between jobs.
         warm: Run each tool once over a made picture, so that its weights are loaded before the first request.
         talkative: Let what tools print to standard error through.
@@ -48,6 +49,7 @@ class WorkerOptions:
     memory_mb: int = 2048
     limits: Limits = field(default_factory=Limits)
     trust_list: Path | None = None
+    weights: Path | None = None
     cache_pixels: int = 16_000_000
     warm: bool = True
     talkative: bool = False
@@ -99,6 +101,7 @@ class WorkerProcess:
                 "catalogue": options.catalogue, "limits": options.limits.model_dump(),
                 "cache_pixels": options.cache_pixels,
                 "trust_list": None if options.trust_list is None else str(options.trust_list),
+                "weights": None if options.weights is None else str(options.weights),
             }  # fmt: skip
             frame = await process.ask(start, timeout_s=_START_S, memory_mb=None)
         except BaseException as error:

@@ -147,9 +147,11 @@ class Explainer:
                 memory_mb=settings.worker_memory_mb,
                 limits=Limits(max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels),
                 trust_list=settings.trust_list,
+                weights=settings.cache,
                 warm=self._warm,
                 talkative=settings.log_level == "debug",
-            )
+            ),
+            self._tools.values(),
         )
         # two pictures a worker: one is decoded and planned while the tools of the other run
         self._turn = asyncio.Semaphore(settings.workers * 2)

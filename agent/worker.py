@@ -102,6 +102,10 @@ class Worker:
             from tools.provenance.trust import use_trust_list
 
             use_trust_list(Path(start["trust_list"]))
+        if start["weights"] is not None:
+            from tools.weights import use_cache
+
+            use_cache(Path(start["weights"]))
 
     def answer(self, job: Mapping[str, Any]) -> Frame:
         """Does one job: `inspect`, `examine` or `warm`."""

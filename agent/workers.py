@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -57,11 +58,17 @@ class _Job:
 
 
 class Workers:
-    """A pool of worker processes. `start` returns at once: they come up in the background."""
+    """A pool of worker processes. `start` returns at once: they come up in the background.
 
-    def __init__(self, options: WorkerOptions) -> None:
+    Each tool has a worker of its own, so that what it holds in memory is held once; tools are dealt out by cost, the
+    dearest first, to the worker that has the least to do. Decoding, and tools that were not dealt out, go to any.
+    """
+
+    def __init__(self, options: WorkerOptions, tools: Iterable[Detector] = ()) -> None:
         self.options = options
+        self._homes = _homes(tools, options.workers)
         self._jobs: deque[_Job] = deque()
+        self._own: tuple[deque[_Job], ...] = tuple(deque() for _ in range(options.workers))
         self._work = asyncio.Event()
         self._slots: list[asyncio.Task[None]] = []
         self._trouble: dict[int, ExpositError] = {}
@@ -150,7 +157,8 @@ class Workers:
         if not self._slots:
             raise WorkerError("No worker runs.", remedy="Start the service first.")
         job = _Job(head, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
+        home = self._homes.get(head.get("tool", ""))
+        (self._jobs if home is None or home in self._trouble else self._own[home]).append(job)
         self._work.set()
         return await job.reply
 
@@ -164,6 +172,9 @@ class Workers:
                 log.error("worker_start_failed", worker=number, error=str(error))
                 self._trouble[number] = error
                 self._changed.set()
+                self._jobs.extend(self._own[number])  # the others do its work meanwhile
+                self._own[number].clear()
+                self._work.set()
                 if len(self._trouble) == self.options.workers:
                     self._fail_waiting(error)
                 await asyncio.sleep(pause)
@@ -201,12 +212,17 @@ class Workers:
     async def _next(self, number: int, process: WorkerProcess) -> _Job | str | None:
         """The next job, the name of a tool to warm up when there is none, or None when the process has ended."""
         while process.alive:
-            while self._jobs:
-                job = self._jobs.popleft()
-                if not job.reply.done():  # else nobody waits for it any more
-                    return job
+            for queue in (self._jobs, self._own[number]):
+                while queue:
+                    job = queue.popleft()
+                    if not job.reply.done():  # else nobody waits for it any more
+                        return job
             self._work.clear()
-            process.cold = [name for name in process.cold if name not in self._never_warm]
+            process.cold = [
+                name
+                for name in process.cold
+                if name not in self._never_warm and self._homes.get(name, number) == number
+            ]
             if process.cold:
                 return process.cold.pop(0)
             self._warm.add(number)
@@ -231,8 +247,19 @@ class Workers:
         return process.rest_mb + self.options.memory_mb
 
     def _fail_waiting(self, error: Exception) -> None:
-        while self._jobs:
-            _settle(self._jobs.popleft().reply, error)
+        for queue in (self._jobs, *self._own):
+            while queue:
+                _settle(queue.popleft().reply, error)
+
+
+def _homes(tools: Iterable[Detector], workers: int) -> dict[str, int]:
+    """The worker of each tool, by name."""
+    load = [0.0] * workers
+    homes = {}
+    for tool in sorted(tools, key=lambda tool: (-tool.cost, tool.name)):
+        homes[tool.name] = load.index(min(load))
+        load[homes[tool.name]] += tool.cost
+    return homes
 
 
 def _settle(reply: asyncio.Future[Frame], outcome: Frame | Exception) -> None:

@@ -1,6 +1,6 @@
-"""Fits the heads of `patch` and `inversion`, and writes weights, cards and held-out scores.
+"""Fits the heads of `patch`, `inversion` and `semantic`, and writes weights, cards and held-out scores.
 
-    python -m finetune.heads [--tool patch|inversion] --data DIR --taef2 DIR [--work runs]
+    python -m finetune.heads [--tool patch|inversion|semantic] --data DIR --taef2 DIR [--work runs]
 
 Heads are fitted on a mixture: generated pictures and photographs of train/ through the format-matching chain, and
 aligned pairs (`finetune.twins`). `finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from
@@ -16,6 +16,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,17 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from agent.settings import Settings
 from evals import datasets
 from evals.perturb import Pixels
 from finetune import examples, folds
 from finetune.cards import write_weights
 from finetune.examples import Example
-from finetune.twins import twins
+from finetune.twins import twins, varied_twins
+from tools import clip
+from tools.clip import Tower
 from tools.tiles import Head, sigmoid
+from tools.weights import verify
 
 OOF = Path(__file__).parent / "oof"
 COLUMNS = (
@@ -37,6 +42,8 @@ COLUMNS = (
 )  # fmt: skip
 STRENGTHS = (3e-4, 3e-3, 3e-2)
 SHARES = (1.0, 3.0)
+FIXED = {"semantic": ((3e-3,), (4.0,))}
+"""Strengths and shares that are not searched: with thousands of features per example, a search would only fit noise."""
 Table = npt.NDArray[np.float64]
 Measure = Callable[[Pixels, int], npt.NDArray[np.float32]]
 """Features of the tiles of a picture that are not flat, TxF; T may be 0. The second argument seeds what is drawn."""
@@ -64,9 +71,25 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     return look(shipped(), rgb, most=8, seed=seed).features
 
 
-MEASURES: dict[str, Measure] = {"patch": patch_features, "inversion": inversion_features}
-DRAWS = {"patch": 2, "inversion": 1}
-"""Draws of the chain for each picture, and twins for each photograph of train/, by what a tool costs."""
+def semantic_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
+    """The features that `semantic` reads."""
+    return clip.look(_tower(), rgb, most=9, seed=seed).features
+
+
+@cache
+def _tower() -> Tower:
+    return Tower(verify("clip", Settings().cache), threads=1)
+
+
+MEASURES: dict[str, Measure] = {
+    "patch": patch_features,
+    "inversion": inversion_features,
+    "semantic": semantic_features,
+}
+DRAWS = {"patch": 2, "inversion": 1, "semantic": 2}
+"""Draws of the chain for each picture, by what a tool costs."""
+CROPS = {"patch": 2, "inversion": 1, "semantic": 1}
+"""Crops of each photograph of train/ that twins are made of; `semantic` has two twins of each."""
 
 
 def measured(stream: Iterable[Example], measure: Measure, kept: Path | None = None) -> list[Measured]:
@@ -202,16 +225,18 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     items = datasets.labelled(data, "train")
     photographs = [item for item in items if item.label == "real"]
     histories = examples.tables_of([item for item in items if item.label == "generated"])
-    pairs = twins(photographs, taef2, work / "twins", DRAWS[tool])
-    if tool == "patch":  # the diffusion model behind `inversion` was trained on photos/: its head must not see them
-        pairs += twins(datasets.photos(data), taef2, work / "twins", 1)
+    make = varied_twins if tool == "semantic" else twins
+    pairs = make(photographs, taef2, work / "twins", CROPS[tool])
+    if tool != "inversion":  # the diffusion model behind `inversion` was trained on photos/: its head must not see them
+        pairs += make(datasets.photos(data), taef2, work / "twins", 1)
     rows = measured(
         examples.matched(items, DRAWS[tool], histories=histories), measure, work / "features" / f"{tool}_matched.npz"
     ) + measured(examples.aligned(pairs), measure, work / "features" / f"{tool}_aligned.npz")
     print(f"{tool}: {len(rows)} examples, {rows[0].features.shape[1]} features", flush=True)
-    best = (-1.0, STRENGTHS[0], SHARES[0])
-    for strength in STRENGTHS:
-        for share in SHARES:
+    strengths, shares = FIXED.get(tool, (STRENGTHS, SHARES))
+    best = (-1.0, strengths[0], shares[0])
+    for strength in strengths:
+        for share in shares:
             logits = held_out(rows, strength, share)
             on_matched, on_aligned = auroc(rows, logits, "matched"), auroc(rows, logits, "aligned")
             print(f"  C {strength:g} aligned x{share:g}: held out matched {on_matched:.3f}, aligned {on_aligned:.3f}")

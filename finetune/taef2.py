@@ -80,14 +80,23 @@ class Taef2:
             part.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
             self._parts.append(part.eval())
 
-    def passage(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """`rgb` (HxWx3, sides multiples of 8) encoded and decoded again."""
+    def latents(self, rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """1x32xH/8xW/8 latents of `rgb` (HxWx3, sides multiples of 8)."""
         x = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            for part in self._parts:
-                x = part(x)
+            found: torch.Tensor = self._parts[0](x)
+        return found
+
+    def decoded(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
+        """HxWx3 picture of `latents`."""
+        with torch.inference_mode():
+            x = self._parts[1](latents)
         decoded: npt.NDArray[np.float32] = x[0].permute(1, 2, 0).clamp(0, 1).numpy()
         return np.rint(decoded * 255).astype(np.uint8)
+
+    def passage(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """`rgb` (HxWx3, sides multiples of 8) encoded and decoded again."""
+        return self.decoded(self.latents(rgb))
 
 
 def psnr(pairs: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]) -> float:

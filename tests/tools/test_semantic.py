@@ -1,0 +1,98 @@
+"""The tower is cut where it says, and the detector speaks only of what it saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.settings import Settings
+from tests.conftest import encoded, picture
+from tools import weights
+from tools.clip import BLOCKS, SIDE, WIDTH, Tower, look
+from tools.contract import Budget
+from tools.detectors.semantic import MOST, semantic
+from tools.errors import MissingWeightError
+from tools.image import SourceImage
+from tools.tiles import Head
+
+
+@pytest.fixture(scope="module")
+def clip() -> Path:
+    try:
+        file = weights.verify("clip", Settings().cache)
+    except MissingWeightError as missing:
+        pytest.skip(str(missing))
+    weights.use_cache(Settings().cache)
+    return file
+
+
+def opened(width: int, height: int, seed: int = 0) -> SourceImage:
+    return SourceImage.open(encoded(picture(width, height, seed), "JPEG", quality=90), "a.jpg")
+
+
+def test_the_cut_graph_gives_what_the_whole_one_gives(clip: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    view = np.asarray(picture(SIDE, SIDE))
+    found = Tower(clip, threads=1).class_tokens(view)
+    assert found.shape == (len(BLOCKS), WIDTH)
+    whole = onnx.load(str(clip))
+    name = f"/vision_model/encoder/layers.{BLOCKS[-1] - 1}/Add_1_output_0"
+    whole.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    mean, deviation = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    pixels = ((view / 255 - mean) / deviation).astype(np.float32).transpose(2, 0, 1)[None]
+    expected = session.run([name], {"pixel_values": np.ascontiguousarray(pixels)})[0][0, 0]
+    similarity = expected @ found[-1] / np.linalg.norm(expected) / np.linalg.norm(found[-1])
+    assert similarity > 0.999
+
+
+def test_it_judges_within_its_budget_and_says_how_much_it_saw(clip: Path) -> None:
+    image = opened(1200, 900)
+    for level, most in MOST.items():
+        if level == "thorough":
+            continue
+        evidence = semantic.examine(image, Budget(level=level))  # type: ignore[arg-type]
+        assert evidence.score is not None
+        assert evidence.measurements["tiles_judged"] <= most < evidence.measurements["tiles_possible"]
+        assert any(f"of {evidence.measurements['tiles_possible']} tiles" in limit for limit in evidence.limits)
+        assert evidence.weights["clip"] == weights.weight("clip").sha256
+        assert evidence.maps[0].sha256 in image.maps.png
+    again = semantic.examine(opened(1200, 900), Budget(level="standard"))
+    first = semantic.examine(image, Budget(level="standard"))
+    assert again.model_copy(update={"ms": 0.0}) == first.model_copy(update={"ms": 0.0})
+
+
+def test_the_score_is_the_mean_over_tiles(clip: Path) -> None:
+    image = opened(448, 448)
+    tower, head = Tower(clip, threads=1), Head.of(weights.load("semantic"))
+    logits = head.logits(look(tower, image.rgb, most=9, seed=image.seed).features)
+    evidence = semantic.examine(image, Budget())
+    assert evidence.score == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-3)
+    assert len(logits) == 4
+
+
+def test_it_abstains_where_it_cannot_see() -> None:
+    small = semantic.examine(opened(220, 400), Budget())
+    assert small.score is None
+    assert "220x400" in str(small.abstained_because)
+
+
+def test_it_abstains_without_its_weight_and_names_the_command(tmp_path: Path) -> None:
+    weights.use_cache(tmp_path)
+    try:
+        evidence = semantic.examine(opened(300, 300), Budget())
+    finally:
+        weights.use_cache(Settings().cache)
+    assert evidence.score is None
+    assert "exposit models pull clip" in str(evidence.abstained_because)
+
+
+def test_flat_pictures_are_not_judged(clip: Path) -> None:
+    flat = SourceImage.open(encoded(picture(300, 300).resize((1, 1)).resize((300, 300)), "PNG"), "flat.png")
+    evidence = semantic.examine(flat, Budget())
+    assert evidence.score is None
+    assert "flat" in str(evidence.abstained_because)
