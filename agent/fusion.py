@@ -49,7 +49,7 @@ _EXAMINED_BY: dict[str, tuple[str, ...]] = {
     "Content credentials and metadata about the picture's origin.": ("provenance",),
     "Splices and local edits (no calibrated tool looked for them).": ("splice",),
     "Whether the evidence survives re-saving and resizing.": ("stability",),
-    "What a vision model sees in the picture, such as anatomy, lettering or light.": ("semantic", "look", "vision"),
+    "What a vision model sees in the picture, such as anatomy, lettering or light.": ("look", "vision"),
 }
 _READERS = frozenset({"provenance"})
 """Tools that have examined the file even where they abstain: no statement of origin is an answer."""

@@ -29,7 +29,7 @@ app = typer.Typer(
     help="Examines a picture and explains, with evidence, whether a generative model made or altered it.",
     epilog="Exit codes: 0 done, 2 the request must change, 3 the installation must change, 4 try again.",
 )  # fmt: skip
-models_app = typer.Typer(no_args_is_help=True, help="The weights that the tools and the language model need.")
+models_app = typer.Typer(invoke_without_command=True, help="The weights that the tools and the language model need.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
@@ -133,6 +133,13 @@ def history(
         when = case.created_at.strftime("%Y-%m-%d %H:%M")
         table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share)
     _console().print(table if found else "No case is recorded yet.")
+
+
+@models_app.callback()
+def models(context: typer.Context) -> None:
+    """The weights that the tools and the language model need: what each is, and whether it is here."""
+    if context.invoked_subcommand is None:
+        models_list()
 
 
 @models_app.command("list")

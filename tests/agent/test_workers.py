@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from agent.worker import Images, resolve
-from agent.workers import Original, WorkerOptions, Workers
+from agent.workers import Original, WorkerOptions, Workers, _homes
 from tests.conftest import ROOT, encoded, picture
 from tools.contract import Budget
 from tools.errors import ConfigurationError, ImageError, WorkerError
@@ -93,6 +93,31 @@ async def test_each_way_to_misbehave_becomes_an_abstention_with_its_reason(origi
         assert took < 20
         assert (await workers.examine(tools["bright"], original, Budget())).evidence.score is not None
     assert children() == set()
+
+
+async def test_a_tool_that_hangs_holds_up_only_the_tools_of_its_own_worker(original: Original) -> None:
+    tools = resolve(FAKES + "hanging")
+    given = WorkerOptions(catalogue=FAKES + "hanging", workers=2, timeout_s=30.0, warm=False)
+    workers = Workers(given, tools.values())
+    workers.start()
+    try:
+        hanging = asyncio.create_task(workers.examine(tools["sleeper"], original, Budget()))
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            found = await asyncio.wait_for(workers.examine(tools["bright"], original, Budget()), timeout=20)
+            assert found.evidence.score is not None
+        assert not hanging.done()
+        hanging.cancel()
+    finally:
+        await workers.close()
+
+
+async def test_tools_are_dealt_out_by_cost_and_held_in_one_worker_each(original: Original) -> None:
+    tools = resolve(FAKES + "good") | resolve(FAKES + "unhurried")
+    costs = {name: tool.cost for name, tool in tools.items()}
+    assert costs == {"bright": 2.0, "drawer": 30.0, "slow": 90.0}
+    assert _homes(tools.values(), 2) == {"slow": 0, "drawer": 1, "bright": 1}
+    assert set(_homes(tools.values(), 1).values()) == {0}
 
 
 async def test_inspection_evidence_and_maps_come_back_whole(original: Original) -> None:
