@@ -47,6 +47,8 @@ class Basis:
     decided: bool = False
     authentic: bool = False
     undecided: bool = False
+    none_found: bool = False
+    confidence: str = ""
     even: set[str] = field(default_factory=set)
 
     @property
@@ -165,6 +167,7 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
         basis.numbers += [Known(bound, "fraction", "edited") for bound in verdict.interval_edited or ()]
     if verdict.label in ("no_evidence", "inconclusive"):
         basis.undecided = True
+    basis.none_found = verdict.label == "no_evidence"
     if verdict.label == "authentic":
         basis.authentic = True
         basis.speaks |= {("camera", "for"), ("generated", "against")}
@@ -174,6 +177,8 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
         basis.decided = True
         if verdict.label in ("generated", "edited"):
             basis.speaks.add((verdict.label, "for"))
+    basis.confidence = verdict.confidence
+    basis.texts.append(f"Confidence in this verdict is graded “{verdict.confidence}”")
     basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
     basis.texts = [text for text in basis.texts if text]
     for text in (verdict.abstained_because or "", *verdict.not_examined):

@@ -32,6 +32,9 @@ _NEEDS = {
     "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", re.I),
 }
 """Numbers that may be told only in a clause that says what they are."""
+_CONFIDENCE = re.compile(
+    r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
+)
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
 
 
@@ -74,14 +77,14 @@ def objection(
         if cite != VERDICT and cite not in by_id:
             return f"It cites “{cite}”, which is not among the evidence."
     cited = [by_id[cite] for cite in dict.fromkeys(sentence.cites) if cite != VERDICT]
-    named = _tools_named(text, evidence)
-    for name in sorted(named):
-        if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
-            return f"It speaks of the tool “{name}” without citing it."
     basis = basis_of(cited, verdict if VERDICT in sentence.cites else None, verdict, contributions)
     said = _without_quotes(text, basis)
     if said is None:
         return "It denies what it quotes."
+    named = _tools_named(said, evidence)
+    for name in sorted(named):
+        if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
+            return f"It speaks of the tool “{name}” without citing it."
     for check in (_numbers, _directions, _strength, _where, _subject):
         because = check(said, basis)
         if because:
@@ -175,6 +178,8 @@ def _directions(text: str, basis: Basis) -> str | None:
             basis.abstained and not basis.scored and claim.sign == "absent" and not wording.says_abstained(claim.clause)
         ):
             return "It makes a finding out of a tool that gave no judgement."
+        elif claim.sign == "absent" and claim.target == "generated" and basis.none_found:
+            continue
         elif (claim.target, "for") in basis.speaks | basis.weighs and not (
             basis.undecided and claim.sign == "undecided"
         ):
@@ -190,6 +195,9 @@ def _strength(text: str, basis: Basis) -> str | None:
     claims = [claim for claim in wording.claims(text) if claim.sign in ("for", "against")]
     if wording.certain(text):
         return "It claims certainty, which no evidence here gives."
+    grade = _CONFIDENCE.search(text)
+    if grade and (grade[1] or grade[2]).lower() != basis.confidence:
+        return "It gives the verdict another confidence than it has."
     if not claims:
         return None
     if any(claim.flat for claim in claims) and not basis.decided and basis.level < 0.95:

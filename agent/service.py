@@ -7,36 +7,35 @@ away loses nothing. Whatever ends a case leaves a row that says how.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field
 
+from agent import answering, planning, telemetry, voices
 from agent import calibration as calibrations
-from agent import planning, telemetry, voices
+from agent.answering import Answer
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
-from agent.grounding import ground
+from agent.homelock import HomeLock
 from agent.settings import Settings
 from agent.state import Context, Level
 from agent.store import Store
 from agent.telemetry import log
 from agent.template import TemplateNarrator
-from agent.verdict import CaseSummary, ImageFacts, Label, Report, Sentence, Writer
+from agent.verdict import CaseSummary, ImageFacts, Label, Report
 from agent.vision import Vision
 from agent.worker import resolve
 from agent.workers import Original, WorkerOptions, Workers
 from tools.contract import Detector, Frozen
-from tools.errors import ExpositError, NotFoundError, TryAgainError
+from tools.errors import ConfigurationError, ExpositError, NotFoundError, OperatorError
 from tools.image import Limits
+from tools.provenance.trust import load_trust_list
 
 if TYPE_CHECKING:
     from agent.graph import Graph
@@ -70,16 +69,6 @@ class Event(Frozen):
     case_id: str
     text: str
     data: dict[str, Any] = Field(default_factory=dict)
-
-
-class Answer(Frozen):
-    """The answer to a follow-up question over a case."""
-
-    case_id: str
-    question: str
-    sentences: tuple[Sentence, ...]
-    dropped: int
-    answered_by: Writer
 
 
 @dataclass(eq=False)
@@ -125,7 +114,7 @@ class Explainer:
         self._template = TemplateNarrator()
         self._warm = warm
         self._running: set[asyncio.Task[Report]] = set()
-        self._lock: int | None = None
+        self._lock: HomeLock | None = None
 
     async def __aenter__(self) -> Self:
         """Opens the log and starts the workers in the background.
@@ -135,12 +124,20 @@ class Explainer:
         """
         settings = self.settings
         telemetry.configure(settings.log_level)
-        settings.home.mkdir(parents=True, exist_ok=True)
+        trusted = load_trust_list(settings.trust_list)
         self._tools: Mapping[str, Detector] = await asyncio.to_thread(resolve, self._catalogue)
         self._calibration = self._given_calibration or calibrations.load()
-        self._versions = _versions(self._tools, self._calibration)
-        self._originals = BlobStore(settings.home / "originals")
-        self._maps = BlobStore(settings.home / "maps")
+        self._versions = _versions(self._tools, self._calibration) | {
+            "trust_list": f"{trusted.name}:{trusted.sha256[:12]}"
+        }
+        try:
+            self._originals = BlobStore(settings.home / "originals")
+            self._maps = BlobStore(settings.home / "maps")
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder of originals and maps cannot be used ({error.strerror}).",
+                remedy="Set EXPOSIT_HOME to a folder that this user may write to.",
+            ) from error
         self._store = await Store.open(settings.sqlalchemy_url)
         self._workers = Workers(
             WorkerOptions(
@@ -151,6 +148,7 @@ class Explainer:
                 limits=Limits(max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels),
                 trust_list=settings.trust_list,
                 warm=self._warm,
+                talkative=settings.log_level == "debug",
             )
         )
         # two pictures a worker: one is decoded and planned while the tools of the other run
@@ -161,15 +159,18 @@ class Explainer:
                 self._vision, self._voice_because = await voices.choose_vision(settings)
         except BaseException:
             await self._store.close()
+            if self._lock is not None:
+                self._lock.release()
             raise
         self._workers.start()
         self._graph_task = asyncio.create_task(asyncio.to_thread(_graph, settings.vlm_timeout_s))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Waits a little for running cases, notes those that do not end, and stops the workers."""
+        """Waits a little for running cases (not after Ctrl-C), notes those that do not end, and stops the workers."""
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=_CLOSE_S)
+            hurried = isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt)
+            _, late = await asyncio.wait(self._running, timeout=0 if hurried else _CLOSE_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -179,7 +180,7 @@ class Explainer:
             await self._vision.close()
         await self._store.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     async def explain(self, submission: Submission, *, budget: Level | None = None) -> Report:
@@ -210,7 +211,13 @@ class Explainer:
         report = await self._store.report(case_id)
         with telemetry.case_context(case_id, report.image.sha256):
             await self._store.add_message(case_id, "user", question)
-            answer = await self._answer(report, question)
+            answer = await answering.answer(
+                report,
+                question,
+                vision=self._vision,
+                voice_because=self._voice_because,
+                timeout_s=self.settings.vlm_timeout_s,
+            )
             cites = dict.fromkeys(cite for sentence in answer.sentences for cite in sentence.cites)
             text = " ".join(sentence.text for sentence in answer.sentences)
             await self._store.add_message(case_id, "assistant", text, cites, answer.answered_by)
@@ -267,10 +274,24 @@ class Explainer:
     async def until_warm(self) -> None:
         """Returns once every worker is warm, or cannot start (`readiness` says which)."""
         await self._workers.until_warm()
+        await asyncio.wait({self._graph_task})
 
     async def verify_audit(self) -> int:
         """Walks the audit chain and returns its length. Raises IntegrityError at the first row that does not hold."""
         return await self._store.verify_audit()
+
+    async def _recover(self) -> None:
+        """Marks what a killed process left running.
+
+        With another process at this home, or a database that other machines share, only those cases are marked that
+        are older than any case can be.
+        """
+        self._lock = HomeLock(self.settings.home)
+        alone = self._lock.alone and self.settings.database_url is None
+        found = await self._store.recover_interrupted(older_than=timedelta(0) if alone else _SLOWEST_CASE)
+        if found:
+            log.warning("cases_were_interrupted", cases=found)
+        await asyncio.to_thread(self._lock.share)
 
     # -- one case ------------------------------------------------------------------------------------------------
 
@@ -280,7 +301,7 @@ class Explainer:
             case_id=uuid.uuid4().hex[:20],
             created_at=datetime.now(UTC),
             level=level or self.settings.budget,
-            name=Path(submission.name.replace("\\", "/")).name or "image",
+            name=_plain_name(submission.name),
         )
         task = asyncio.create_task(self._run(running, submission), name=f"case-{running.case_id}")
         self._running.add(task)
@@ -296,7 +317,14 @@ class Explainer:
 
     async def _run(self, running: _Running, submission: Submission) -> Report:
         """Stores, opens the row before anything is decoded, and examines; the row says how it ended."""
-        sha256 = await asyncio.to_thread(self._originals.put, submission.data)
+        try:
+            sha256 = await asyncio.to_thread(self._originals.put, submission.data)
+        except OSError as error:
+            raise OperatorError(
+                f"The original cannot be stored ({error.strerror}).",
+                remedy="Make room in EXPOSIT_HOME.",
+                code="storage",
+            ) from error
         original = Original(path=self._originals.path(sha256).absolute(), sha256=sha256, name=running.name)
         with telemetry.case_context(running.case_id, sha256):
             await self._store.begin_case(
@@ -369,49 +397,11 @@ class Explainer:
         report: Report = last["report"]
         return report
 
-    async def _answer(self, report: Report, question: str) -> Answer:
-        note = self._voice_because
-        dropped = 0
-        if self._vision is not None:
-            try:
-                async with asyncio.timeout(self.settings.vlm_timeout_s):
-                    drafted = await self._vision.answer(report, question)
-                    writer = await self._vision.writer()
-            except TimeoutError:
-                note = f"The language model did not answer within {self.settings.vlm_timeout_s:g} s."
-            except TryAgainError as error:
-                note = f"The language model did not answer: {error}"
-            else:
-                found = ground(drafted, report.verdict, report.contributions, report.evidence)
-                dropped = len(found.dropped)
-                if found.kept:
-                    return Answer(
-                        case_id=report.case_id, question=question, sentences=found.kept, dropped=dropped,
-                        answered_by=writer,
-                    )  # fmt: skip
-                note = f"The evidence supports none of the {dropped} sentences that the language model answered with."
-        found = ground(self._template.answer(report, question), report.verdict, report.contributions, report.evidence)
-        return Answer(
-            case_id=report.case_id, question=question, sentences=found.kept, dropped=dropped + len(found.dropped),
-            answered_by=self._template.writer(note),
-        )  # fmt: skip
 
-    async def _recover(self) -> None:
-        """Marks what a killed process left running.
-
-        Each Explainer holds a shared lock on its home. Who gets it alone knows that nobody else works there; else, and
-        with a database that other machines share, only cases older than any case can be are marked.
-        """
-        self._lock = os.open(self.settings.home / "in-use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = self.settings.database_url is None
-        except OSError:
-            alone = False
-        found = await self._store.recover_interrupted(older_than=timedelta(0) if alone else _SLOWEST_CASE)
-        if found:
-            log.warning("cases_were_interrupted", cases=found)
-        await asyncio.to_thread(fcntl.flock, self._lock, fcntl.LOCK_SH)
+def _plain_name(name: str) -> str:
+    """A file's name without its folders, as text that every database and JSON can hold."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.encode("utf-8", "replace").decode().replace("\0", "")[-255:] or "image"
 
 
 def _graph(model_timeout_s: float) -> Graph:

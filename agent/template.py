@@ -17,6 +17,8 @@ from tools.contract import Evidence, Finding
 
 _LEAST = 0.5
 """Decibans below which a contribution is not told as a reason."""
+_TOLD = 4
+"""Things not examined that an explanation lists; a question about them lists them all."""
 _SEVERITY = {"strong": 3, "moderate": 2, "weak": 1, "info": 0}
 _QUESTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
@@ -91,7 +93,7 @@ class TemplateNarrator:
                 )
             case "laundered":
                 text = (
-                    f"The evidence fits a picture that passed through a generative model without being made by it: "
+                    f"The evidence fits a picture that passed through a generative model after it was taken: "
                     f"{told} that it was generated."
                 )
             case _:
@@ -117,13 +119,20 @@ class TemplateNarrator:
         )
         spoken: dict[bool, list[Sentence]] = {True: [], False: []}
         told: set[str] = set()
+        if verdict.decided_by == "provenance":
+            for item in evidence:
+                if any(claim.rank == "trusted" for claim in item.claims):
+                    told.add(item.id)
+                    spoken[True] += [said for said in [_unweighed(item)] if said]
         for entry in ranked:
             item = by_id[entry.evidence_id]
             told.add(item.id)
+            if verdict.decided_by == "provenance" and any(claim.rank == "trusted" for claim in item.claims):
+                continue  # a signature that decides is told by what it says, not by odds
             with_it = entry.target != question or entry.llr * leans > 0
             spoken[with_it].append(_weighed(item, entry, "reason" if with_it else "against"))
-        rest = [item for item in evidence if item.id not in told and item.abstained_because is None]
-        unweighed = [sentence for item in rest if (sentence := _unweighed(item, contributions))]
+        rest = [item for item in evidence if item.id not in told]
+        unweighed = [sentence for item in rest if (sentence := _unweighed(item))]
         conflicts = [
             Sentence(
                 text=f"The evidence disagrees: “{conflict.text}”",
@@ -132,12 +141,12 @@ class TemplateNarrator:
             )
             for conflict in verdict.conflicts
         ]
-        if verdict.decided_by == "provenance":
-            return (*unweighed, *spoken[True], *spoken[False], *conflicts)
-        return (*spoken[True], *spoken[False], *conflicts, *unweighed)
+        context = [sentence for sentence in unweighed if sentence.role == "reason"]
+        silent = [sentence for sentence in unweighed if sentence.role != "reason"]
+        return (*spoken[True], *spoken[False], *conflicts, *context, *silent)
 
-    def limits(self, verdict: Verdict, evidence: Sequence[Evidence]) -> tuple[Sentence, ...]:
-        """What gave no judgement, what limits the tools that did, and what was not examined."""
+    def limits(self, verdict: Verdict, evidence: Sequence[Evidence], *, every: bool = False) -> tuple[Sentence, ...]:
+        """What gave no judgement, what limits the tools that did, and what was not examined (`every` item of it)."""
         out = []
         for item in evidence:
             if item.abstained_because is not None and item.target != "context":
@@ -145,9 +154,12 @@ class TemplateNarrator:
         for item in evidence:
             if item.abstained_because is None and item.limits:
                 out.append(_limit(f"A limit of {_tool(item).lower()}: “{item.limits[0]}”", item.id))
-        if verdict.not_examined:
-            missing = "; ".join(text.rstrip(" .") for text in verdict.not_examined)
-            out.append(_limit(f"Not examined: {missing}.", VERDICT))
+        missing = [text.rstrip(" .") for text in verdict.not_examined]
+        if every:
+            out += [_limit(f"Not examined: {text}.", VERDICT) for text in missing]
+        elif missing:
+            more = "; and more, which the verdict lists" if len(missing) > _TOLD else ""
+            out.append(_limit(f"Not examined: {'; '.join(missing[:_TOLD])}{more}.", VERDICT))
         return tuple(out)
 
     def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
@@ -164,7 +176,7 @@ class TemplateNarrator:
             case "sure":
                 return (first, *_how_sure(verdict), *self._answer_notes(verdict))
             case "limits":
-                return self.limits(verdict, evidence) or (
+                return self.limits(verdict, evidence, every=True) or (
                     _limit("The case lists nothing that was not examined.", VERDICT),
                 )
             case "tools":
@@ -188,7 +200,7 @@ def _p(value: float) -> str:
     for digits in range(2, 7):
         if 0 < round(value, digits) < 1:
             return f"{value:.{digits}f}"
-    return f"{value:g}"
+    return f"{value:.2f}"
 
 
 def _prior(verdict: Verdict) -> str:
@@ -235,17 +247,19 @@ def _weighed(item: Evidence, entry: Contribution, role: str) -> Sentence:
     return Sentence.model_validate({"text": text, "cites": (item.id,), "role": role})
 
 
-def _unweighed(item: Evidence, contributions: Sequence[Contribution]) -> Sentence | None:
+def _unweighed(item: Evidence) -> Sentence | None:
     finding = _telling(item, ("generated", "edited", "camera"))
     if finding is None:
         return None
+    if item.abstained_because is not None:
+        if _SEVERITY[finding.severity] == 0 and finding.polarity == "neutral":
+            return None
+        text = f"{_tool(item)} gave no judgement, and reports: “{finding.text}”"
+        return Sentence(text=text, cites=(item.id,), role="limits")
     if item.target == "context" or item.claims:
         text = f"{_tool(item)} reports: “{finding.text}”"
         return Sentence(text=text, cites=(item.id,), role="reason")
-    because = next((entry.because for entry in contributions if entry.evidence_id == item.id and entry.because), "")
     text = f"{_tool(item)} adds next to nothing to the verdict, and reports: “{finding.text}”"
-    if because:
-        text = f"{_tool(item)} adds next to nothing to the verdict ({because}), and reports: “{finding.text}”"
     return Sentence(text=text, cites=(item.id,), role="limits")
 
 

@@ -25,7 +25,7 @@ surrounding surround neighbourhood background strong weak strongest stronger sli
 proof prove guarantee settle open examined unexamined examine cover remain limit reason conflict against
 metadata signature signer signed unsigned claim state trust list forge apply applied small large size least
 fewer many lost fine high low higher smaller larger great worse better back tend common carry hold contain store
-inside text software according possible possibly maybe absence turn
+inside text software according possible possibly maybe absence turn confidence grade graded
 """
 GLOSSARY = frozenset(_REPORTS.split())
 """The language of reports: what every tool and every verdict is told with."""

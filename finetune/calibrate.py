@@ -45,6 +45,8 @@ from tools.errors import ConfigurationError
 KINDS = ("aligned", "matched")
 LEAST_GROUPS = 5
 COMMAND = "python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json"
+LITTLE = 0.05
+"""Bits a picture under which a tool's use is called very little; 1 bit would be certainty."""
 FALSE_ALARMS = 0.05
 MISSES = 0.10
 
@@ -89,7 +91,9 @@ def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[st
     figures_told = "; ".join(told)
     if failed:
         return False, f"its use is not shown: {' and '.join(failed)} ({figures_told}): weight zero", figures
-    return True, f"use shown out of fold: {figures_told}", figures
+    least = min(float(figures[f"{kind}_gain_bits"]) for kind in rows.kinds)
+    word = "very little use, yet shown" if least < LITTLE else "use shown"
+    return True, f"{word} out of fold: {figures_told}", figures
 
 
 def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:

@@ -123,8 +123,8 @@ def create_app(
         app.include_router(router)
 
     @app.get("/docs", include_in_schema=False)
-    async def _docs() -> HTMLResponse:
-        return HTMLResponse(docs.page(app.openapi()))
+    async def _docs(request: Request) -> HTMLResponse:
+        return HTMLResponse(docs.page(app.openapi(), str(request.base_url).rstrip("/")))
 
     @app.api_route("/v1/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def _unknown(request: Request) -> None:
@@ -236,10 +236,10 @@ def _cases(explainer: Explainer) -> APIRouter:
 
     @router.get("/cases", response_model=CasePage, operation_id="list_cases", responses=_errors(422, 503))
     async def cases(
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many, 1 to 200.")] = 50,
         before: Annotated[datetime | None, Query(description="Only cases older than this (ISO 8601).")] = None,
-        sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_SHA])] = None,
-        label: Annotated[Label | None, Query()] = None,
+        sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Only cases of this file.")] = None,
+        label: Annotated[Label | None, Query(description="Only cases with this verdict.")] = None,
     ) -> CasePage:
         """The newest cases first, a page at a time."""
         found = await explainer.cases(limit=limit, before=before, sha256=sha256, label=label)
@@ -262,7 +262,9 @@ def _cases(explainer: Explainer) -> APIRouter:
         "/maps/{sha256}.png", operation_id="get_map", response_class=Response,
         responses=_errors(404, 422, 503) | {200: {"content": {"image/png": {}}}},
     )  # fmt: skip
-    async def map_png(sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_SHA])]) -> Response:
+    async def map_png(
+        sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="The map's hash.", examples=[_EXAMPLE_SHA])],
+    ) -> Response:
         """A map that a tool drew; `evidence[].maps[].sha256` names it."""
         return Response(
             await explainer.map_png(sha256), media_type="image/png",

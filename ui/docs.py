@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ _CURL: Final = {
 }
 
 
-def page(openapi: dict[str, Any], base: str = "http://127.0.0.1:7860") -> str:
+def page(openapi: dict[str, Any], base: str) -> str:
     """The page for an OpenAPI document; `base` stands in its examples."""
     info = openapi["info"]
     parts = [
@@ -38,7 +39,7 @@ def page(openapi: dict[str, Any], base: str = "http://127.0.0.1:7860") -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style>",
         f"<h1>{escape(info['title'])} API {escape(info['version'])}</h1><p>{escape(info['summary'])}</p>",
-        f"<p>{escape(info['description'])}</p>",
+        f"<p>{_prose(info['description'])}</p>",
         '<p>The same for machines: <a href="/openapi.json">openapi.json</a>. The <a href="/">chat page</a>.</p>',
     ]
     for path, methods in openapi["paths"].items():
@@ -53,21 +54,26 @@ def page(openapi: dict[str, Any], base: str = "http://127.0.0.1:7860") -> str:
 def _operation(path: str, verb: str, operation: dict[str, Any], base: str) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(entry['name'])}</code><td>{escape(entry['in'])}"
-        f"<td>{escape(entry.get('description') or '')}"
+        f"<td>{_prose(entry.get('description') or '')}"
         for entry in operation.get("parameters", ())
     )
     answers = "".join(
         f"<tr><td>{escape(code)}<td>{escape(answer.get('description', ''))}<td>{_models(answer)}"
-        for code, answer in operation["responses"].items()
+        for code, answer in sorted(operation["responses"].items())
     )
     curl = _CURL.get(operation["operationId"], f"curl {{base}}{path.replace('{', '{{').replace('}', '}}')}")
     return (
         f'<h2 id="{escape(operation["operationId"])}"><span class="verb">{verb.upper()}</span>'
-        f"<code>{escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
+        f"<code>{escape(path)}</code></h2><p>{_prose(operation.get('description', ''))}</p>"
         + (f"<table><tr><th>Parameter<th>In<th>Meaning{rows}</table>" if rows else "")
         + f"<pre>{escape(curl.format(base=base))}</pre>"
         + f"<table><tr><th>Status<th>Meaning<th>Body{answers}</table>"
     )
+
+
+def _prose(text: str) -> str:
+    """Escaped, with what stands between backticks as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _models(answer: dict[str, Any]) -> str:

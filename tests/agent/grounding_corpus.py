@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a wording is read best on one line
 """Wordings, true and false, for the test of grounding, written by hand and apart from `agent.template`.
 
 A `World` is one examined picture: evidence, contributions and verdict, made from a seed, with `Fact`s that are true of

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of sentences are read best on one line
 from __future__ import annotations
 
 import pytest
@@ -104,6 +105,9 @@ def case(label: str = "inconclusive", p: float = 0.65) -> World:
         ("The patch tool found no sign of generation.", "patch", False),
         ("The patch tool could not judge the picture.", "patch", True),
         ("The splice tool could not judge the picture.", "splice", False),
+        # confidence
+        ("Confidence in this verdict is low.", "verdict", True),
+        ("This is said with high confidence.", "verdict", False),
         # things that no tool saw
         ("The hand has six fingers.", "splice", False),
         ("The president signed the treaty yesterday.", "verdict", False),

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agent import telemetry
 from agent.scripted import ScriptedVision
 from agent.service import Explainer, Submission
 from agent.settings import Settings
@@ -199,6 +200,43 @@ def test_a_process_killed_in_mid_run_loses_no_recorded_case(tmp_path: Path) -> N
             assert await explainer.verify_audit() == await second.verify_audit() > 0
 
     asyncio.run(reopen())
+
+
+async def test_a_name_that_is_no_text_does_not_stop_the_case(tmp_path: Path) -> None:
+    async with opened(tmp_path) as explainer:
+        for name, kept in (("C:\\pictures\\caf\udce9.jpg", "caf?.jpg"), ("a\0b/", "image"), ("\0", "image")):
+            report = await explainer.explain(Submission(data=JPEG, name=name))
+            assert report.image.path == kept
+            assert await explainer.report(report.case_id) == report
+
+
+async def test_the_log_names_case_and_image_and_nothing_that_must_not_be_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(tmp_path) as explainer:
+        report = await explainer.explain(Submission(data=JPEG))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    (done,) = (line for line in lines if line["event"] == "case_done")
+    assert (done["case_id"], done["image"]) == (report.case_id, report.image.sha256)
+    guarded = telemetry.guard(None, "", {"data": JPEG, "where": tmp_path, "why": [f"cannot read {tmp_path}/a.bin"]})
+    assert guarded == {"data": f"<{len(JPEG)} bytes>", "where": tmp_path.name, "why": ["cannot read a.bin"]}
+    assert telemetry.guard(None, "", {"url": "http://127.0.0.1:80/v1/x"})["url"] == "http://127.0.0.1:80/v1/x"
+
+
+async def test_ctrl_c_does_not_wait_and_leaves_the_case_marked(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path, "hanging") as explainer:
+            await explainer.explain(Submission(data=JPEG))
+
+    task = asyncio.create_task(work())
+    async with opened(tmp_path) as second:
+        await until_cases(second, "running")
+        task.cancel()
+        async with asyncio.timeout(8):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        (case,) = await second.cases()
+        assert (case.status, "interrupted" in (case.error or "")) == ("failed", True)
 
 
 async def test_another_service_on_the_same_home_leaves_running_cases_alone(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of sentences are read best on one line
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -8,10 +9,11 @@ from hypothesis import strategies as st
 
 from agent.grounding import ground
 from agent.template import TemplateNarrator
-from agent.verdict import ImageFacts, Report, Writer
+from agent.verdict import Conflict, ImageFacts, Report, Writer
 from agent.wording import likelihood_words
 from tests.agent.grounding_corpus import World, world
 
+CONFLICT = "On whether the picture was generated, frequency speaks for it and patch against it. A copy may settle it."
 QUESTIONS = (
     "Why do you say that?",
     "Where in the picture?",
@@ -70,6 +72,8 @@ def test_everything_the_template_writes_is_grounded(
             "interval": (min(a, p), max(b, p)),
             "interval_edited": None if edited is None else (min(a, edited), max(b, edited)),
             "prior": prior,
+            "conflicts": (Conflict(evidence_ids=("frequency",), text=CONFLICT),) if trusted else (),
+            "not_examined": ("frequency gave no score: The picture is smaller than 64 pixels.", "SynthID."),
             "decided_by": "provenance" if label == "authentic" or trusted else "fusion",
         }
     )
@@ -102,8 +106,7 @@ def test_a_probability_in_words(p: float, words: str) -> None:
 
 
 def test_reasons_stand_by_strength() -> None:
-    for seed in range(40):
-        made = world(seed)
+    for made in (each for each in map(world, range(60)) if each.verdict.decided_by == "fusion"):
         verdict = made.verdict.model_copy(update={"decided_by": "fusion", "label": "inconclusive"})
         told = [
             s.cites[0]

@@ -164,11 +164,12 @@ def running(pid: int) -> bool:
 
 async def test_a_worker_killed_while_idle_is_replaced(original: Original) -> None:
     async with pool("good") as workers:
-        await workers.inspect(original)
+        await workers.until_warm()
         (pid,) = children()
         os.kill(pid, signal.SIGKILL)
         assert (await workers.inspect(original)).width == 256
         assert children() != {pid}
+        assert workers.state == "ok"
 
 
 async def test_a_catalogue_that_cannot_be_loaded_is_told_and_keeps_nobody_waiting(original: Original) -> None:
