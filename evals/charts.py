@@ -122,5 +122,5 @@ def forest(title: str, bars: Sequence[Bar], *, low: float, high: float, marks: S
     return f'<figure class="wide"><figcaption>{escape(title)}</figcaption>{"".join(parts)}</figure>'
 
 
-def _short(name: str, most: int = 30) -> str:
+def _short(name: str, most: int = 27) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"

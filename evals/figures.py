@@ -70,6 +70,11 @@ class Table:
     pointing: dict[str, Array] = field(default_factory=dict)
     iou: dict[str, Array] = field(default_factory=dict)
 
+    @property
+    def share(self) -> float:
+        """Share of positives among the pictures."""
+        return float(self.labels.mean()) if len(self.labels) else 0.0
+
 
 def ranking(y: Array, s: Array) -> dict[str, float]:
     """The measures that only rank."""
@@ -81,20 +86,24 @@ def ranking(y: Array, s: Array) -> dict[str, float]:
     }
 
 
-def probability(y: Array, p: Array) -> dict[str, float]:
-    """The measures of probabilities that are meant at this set's own share of positives."""
-    share = float(y.mean()) if len(y) else math.nan
-    entropy = metrics.nll(y, np.full(len(y), share))
-    risk = _risk(y, p)
-    return {
-        "nll": (nll := metrics.nll(y, p)),
-        "nll_gain": entropy - nll,
-        "brier": (brier := metrics.brier(y, p)),
-        "brier_gain": share * (1 - share) - brier,
-        "ece": metrics.ece(y, p),
-        "risk_at_60": risk[0],
-        "aurc": risk[1],
-    }
+def probability(share: float) -> Callable[[Array, Array], dict[str, float]]:
+    """The measures of probabilities that are meant at that share of positives, which is also the base rate's answer."""
+
+    def measured(y: Array, p: Array) -> dict[str, float]:
+        base = np.full(len(y), share)
+        risk, area = _risk(y, p)
+        nll, brier = metrics.nll(y, p), metrics.brier(y, p)
+        return {
+            "nll": nll,
+            "nll_gain": metrics.nll(y, base) - nll,
+            "brier": brier,
+            "brier_gain": metrics.brier(y, base) - brier,
+            "ece": metrics.ece(y, p),
+            "risk_at_60": risk,
+            "aurc": area,
+        }
+
+    return measured
 
 
 def risks(y: Array, p: Array) -> tuple[Array, Array]:
@@ -153,7 +162,7 @@ def systems(table: Table, *, seed: int, draws: int) -> tuple[System, ...]:
         floor = None
         if p is not None:
             estimates |= metrics.resampled(
-                over_draws(probability, table.labels, p), table.groups, seed=seed, draws=draws
+                over_draws(probability(table.share), table.labels, p), table.groups, seed=seed, draws=draws
             )
             floor = _floor(p, seed)
         for measure, values in (("pointing", table.pointing.get(name)), ("iou", table.iou.get(name))):
@@ -175,7 +184,7 @@ def systems(table: Table, *, seed: int, draws: int) -> tuple[System, ...]:
 def stated(table: Table, name: str) -> Array | None:
     """A system's probabilities at the set's own share of positives; None where it gives none."""
     p = table.probabilities.get(name)
-    share = float(table.labels.mean()) if len(table.labels) else 0.0
+    share = table.share
     if p is None or not 0 < share < 1 or not np.isfinite(p).any():
         return None
     return np.asarray(np.where(np.isfinite(p), at_share(np.nan_to_num(p, nan=0.5), share, table.prior), np.nan))
@@ -248,6 +257,7 @@ def differences(table: Table, best: str | None, *, seed: int, draws: int) -> tup
     ours = table.scores.get("agent")
     if ours is None:
         return ()
+    by_share = probability(table.share)
     rivals = [name for name, kind in table.kinds.items() if kind in ("without", "peer")]
     if best is not None and best in table.scores:
         rivals.insert(0, best)
@@ -256,9 +266,7 @@ def differences(table: Table, best: str | None, *, seed: int, draws: int) -> tup
         found.append(difference(table, ours, table.scores[rival], "auroc", ("agent", rival), seed=seed, draws=draws))
         p, q = stated(table, "agent"), stated(table, rival)
         if p is not None and q is not None:
-            found.append(
-                difference(table, p, q, "risk_at_60", ("agent", rival), seed=seed, draws=draws, of=probability)
-            )
+            found.append(difference(table, p, q, "risk_at_60", ("agent", rival), seed=seed, draws=draws, of=by_share))
     return tuple(found)
 
 

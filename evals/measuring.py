@@ -27,6 +27,8 @@ from evals.suite import ProtocolSpec, Suite
 from tools.contract import Target
 from tools.errors import ImageError
 
+FEWEST_GENERATORS = 5
+"""With fewer generators than this, drawing whole generators would tell nothing; pictures are drawn instead."""
 EVERY_S = 10.0
 """Seconds between two lines of progress."""
 
@@ -170,9 +172,7 @@ def _placed(heat: Array, mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _light(sample: Sample) -> Sample:
-    return Sample(
-        sample.picture, sample.draw, b"", sample.positive, sample.group, sample.generator, sample.source, sample.pair
-    )
+    return Sample(sample.picture, sample.draw, b"", sample.positive, sample.generator, sample.source, sample.pair)
 
 
 def _table(
@@ -190,7 +190,7 @@ def _table(
 
     table = Table(
         labels=np.array([int(first[picture].positive) for picture in pictures], dtype=np.int64),
-        groups=[first[picture].group for picture in pictures],
+        groups=_groups([first[picture] for picture in pictures]),
         generators=[first[picture].generator for picture in pictures],
         sources=[first[picture].source for picture in pictures],
         prior=prior,
@@ -203,6 +203,15 @@ def _table(
         both = np.array([found.get(picture, (math.nan, math.nan)) for picture in pictures])
         table.pointing[name], table.iou[name] = both[:, 0], both[:, 1]
     return table, pictures
+
+
+def _groups(samples: Sequence[Sample]) -> list[str]:
+    """What the bootstrap draws as one: a pair, a generator where there are enough of them, else the picture."""
+    generators = {sample.generator for sample in samples if sample.generator and not sample.pair}
+    by_generator = len(generators) >= FEWEST_GENERATORS
+    return [
+        sample.pair or (sample.generator if by_generator and sample.generator else sample.picture) for sample in samples
+    ]
 
 
 def summarise(
@@ -230,7 +239,8 @@ def summarise(
         )
     ranked = ["agent", *([best] if best in table.scores and best is not None else [])]
     return ProtocolResult(
-        name=spec.name, title=spec.title, question=spec.question, about=about(spec), against=spec.against,
+        name=spec.name, title=spec.title, question=spec.question, about=about(spec),
+        matched=spec.chain is not None, against=spec.against,
         pictures={"positive": int(table.labels.sum()), "negative": int((1 - table.labels).sum())},
         files=measured.files, draws=spec.draws, left_out=dict(sorted(measured.source.left_out.items())),
         broken=measured.source.broken, leaks=measured.leaks, systems=figures.systems(table, **at),

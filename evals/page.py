@@ -87,7 +87,7 @@ def _leaks(result: RunResult) -> str:
 
 def _protocol(protocol: ProtocolResult) -> str:
     leaking = any(leak.verdict == "leaks" and leak.features == "format" for leak in protocol.leaks)
-    audit = leak_words(protocol.leaks).replace("**", "")
+    audit = leak_words(protocol).replace("**", "")
     shown_systems = [system for system in protocol.systems if system.kind != "without"]
     measures = ["auroc", "ap", "tpr_at_1", "tpr_at_5", "nll", "brier", "ece", "risk_at_60", "pointing", "iou"]
     measures = [name for name in measures if any(name in system.figures for system in shown_systems)]

@@ -27,8 +27,8 @@ class Sample:
 
     Attributes:
         picture: Names the picture it comes from; its draws share it.
-        group: What the bootstrap draws as one: a pair, a generator, else the picture.
         positive: Whether the answer to the protocol's question is yes.
+        pair: What it must be drawn with: the name of a content-matched pair, or the photograph it was forged from.
         mask: HxW, true where the picture was altered; None where that is not known or it was not.
     """
 
@@ -36,7 +36,6 @@ class Sample:
     draw: int
     data: bytes = field(repr=False)
     positive: bool
-    group: str
     generator: str = ""
     source: str = ""
     pair: str = ""
@@ -93,7 +92,7 @@ class Drawn:
         positive = item.label == self.spec.question
         mask = item.mask_pixels() if item.mask is not None and positive and not self.spec.perturb else None
         return Sample(
-            picture=item.id, draw=draw, data=data, positive=positive, group=item.pair or item.generator or item.id,
+            picture=item.id, draw=draw, data=data, positive=positive, 
             generator=item.generator, source=item.source, pair=item.pair, mask=mask,
         )  # fmt: skip
 
@@ -114,7 +113,7 @@ class Drawn:
                     seed = seed_of(name, draw)
                     file = perturb(decode(data), self.spec.perturb, seed) if self.spec.perturb else data
                     picture = f"{name}/{kind or 'twin'}"
-                    yield Sample(picture, draw, file, positive, item.id, kind, item.source, name, mask)
+                    yield Sample(picture, draw, file, positive, kind, item.source, item.id, mask)
 
 
 def drawn(

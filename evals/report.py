@@ -47,27 +47,31 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def leak_words(leaks: Sequence[Leak]) -> str:
+def leak_words(protocol: ProtocolResult) -> str:
     """The audit of a protocol in a line, to stand beside its figures."""
+    leaks = protocol.leaks
     if not leaks:
         return "Leak audit: too few pictures of one class to tell."
     told = [f"{_FEATURES[leak.features]} {shown(leak.auroc)} ({leak.verdict})" for leak in leaks]
     bar = f"Leak audit, AUROC of a classifier that sees no pixel (bar {LEAK_BAR:.2f})"
-    return f"{bar}: {'; '.join(told)}. {_meaning(leaks)}"
+    return f"{bar}: {'; '.join(told)}. {_meaning(leaks, protocol.matched)}"
 
 
-def _meaning(leaks: Sequence[Leak]) -> str:
+def _meaning(leaks: Sequence[Leak], matched: bool) -> str:
     verdicts = {leak.features: leak.verdict for leak in leaks}
+    length = {verdicts["bytes"], verdicts["all"]}
     if verdicts["format"] == "leaks":
         return "**The format tells the classes apart: no figure below proves that a pixel was looked at.**"
     if verdicts["format"] == "unsure":
         return "Whether the format tells the classes apart cannot be said at this number of pictures."
-    if verdicts["bytes"] == "leaks":
+    if "leaks" in length and matched:
         return (
             "The format tells nothing; the length of the file does, because at one size and one distribution of "
             "qualities it measures how detailed the picture is. A detector could use the same."
         )
-    if verdicts["bytes"] == "unsure":
+    if "leaks" in length:
+        return "**The length of the file tells the classes apart: no figure below proves that a pixel was looked at.**"
+    if "unsure" in length:
         return "The format tells nothing; whether the length of the file does cannot be said at this number."
     return "Neither format nor length tells the classes apart."
 
@@ -77,7 +81,7 @@ def summary(result: RunResult) -> str:
     lines = [f"{result.title}: {len(result.protocols)} protocols, best single tool {result.best_tool or NONE}"]
     for protocol in result.protocols:
         lines.append(f"{protocol.name} ({_sizes(protocol)})")
-        lines.append(f"  {leak_words(protocol.leaks)}")
+        lines.append(f"  {leak_words(protocol)}")
         for system in protocol.systems:
             if system.kind != "without":
                 auroc = shown(system.figures.get("auroc"))
@@ -101,7 +105,7 @@ def _sizes(protocol: ProtocolResult) -> str:
 
 def _protocol(protocol: ProtocolResult) -> list[str]:
     parts = [f"### {protocol.title}", f"{protocol.about} {_sizes(protocol)}.{_missing(protocol)}"]
-    parts.append(leak_words(protocol.leaks))
+    parts.append(leak_words(protocol))
     kept = [s for s in protocol.systems if s.kind != "without"]
     measures = [m for m in (*_RANKED, "pointing", "iou") if any(m in s.figures for s in kept)]
     parts.append(

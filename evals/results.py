@@ -132,6 +132,7 @@ class ProtocolResult(Frozen):
     """One protocol.
 
     Attributes:
+        matched: Whether all files left one chain at one size.
         left_out: Pictures that were too small for the chain, by class.
         broken: Pictures that could not be judged, and why.
         losses: Paired difference to the protocol that this one is a disturbance of.
@@ -142,6 +143,7 @@ class ProtocolResult(Frozen):
     title: str
     question: Literal["generated", "edited"]
     about: str
+    matched: bool
     against: str | None
     pictures: dict[str, int]
     files: int

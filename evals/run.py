@@ -33,7 +33,8 @@ from tools.contract import Budget, Detector
 from tools.errors import ConfigurationError, ExpositError
 
 INTERVAL = (
-    "90 % bootstrap intervals; a pair is drawn as a whole, a generator with all its pictures, a photograph by itself"
+    "90 % bootstrap intervals; a pair is drawn as a whole, a photograph by itself, a generator with all its pictures "
+    "(where there are fewer than five generators, picture by picture)"
 )
 _PACKAGES = ("numpy", "pillow", "torch", "onnxruntime", "scikit-learn")
 
