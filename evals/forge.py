@@ -97,7 +97,7 @@ def forge(data: Path, item: Item, number: int, donors: list[Item]) -> Forgery | 
         if not masks:
             continue
         chosen = masks[int(rng.integers(len(masks)))]
-        made = _painted(rgb, chosen) if kind == "painted over" else _placed(rgb, source, chosen, rng)
+        made = painted_over(rgb, chosen) if kind == "painted over" else _placed(rgb, source, chosen, rng)
         if made is None:
             continue
         edited, mask = made
@@ -132,7 +132,7 @@ def _placed(rgb: Pixels, source: Pixels, chosen: Mask, rng: np.random.Generator)
     return out, mask
 
 
-def _painted(rgb: Pixels, chosen: Mask) -> tuple[Pixels, Mask]:
+def painted_over(rgb: Pixels, chosen: Mask) -> tuple[Pixels, Mask]:
     """The segment filled from its surroundings, coarse to fine (a pyramid of normalised averages)."""
     hole = np.asarray(Image.fromarray((chosen * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(5))) > 127
     known = (~hole).astype(np.float64)

@@ -115,7 +115,7 @@ def measure(
             costs.append(Call(name, math.sqrt(rows[-1][0] * rows[-1][1]), spoken.ms, spoken.mb, bool(spoken.failed)))
             weights |= spoken.evidence.weights
             if sample.mask is not None and spoken.heat is not None:
-                maps.setdefault(name, {})[sample.picture] = _placed(spoken.heat, sample.mask)
+                maps.setdefault(name, {})[sample.picture] = placed(spoken.heat, sample.mask)
         if sample.draw == 0:
             hashes[f"{spec.name} {sample.picture}"] = hashlib.sha256(sample.data).hexdigest()
         if handout is not None:
@@ -164,7 +164,7 @@ def _tools(
         pile.add(f"without {name}", "without", key, rest, rest)
 
 
-def _placed(heat: Array, mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def placed(heat: Array, mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Pointing and overlap of a map with the edit, at the size of the mask."""
     whole = Image.fromarray((heat * 255).astype(np.uint8)).resize(mask.shape[::-1], Image.Resampling.BILINEAR)
     drawn_map = np.asarray(whole, dtype=np.float64) / 255
