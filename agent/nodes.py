@@ -34,7 +34,7 @@ async def plan(state: State, runtime: Run) -> State:
             given.tools,
             state["image"],
             given.budget,
-            calibrated=given.calibration.tools.keys(),
+            calibrated=given.calibration.weighted,
             can_look=given.vision is not None and given.vision.can_look,
         )
     run, left = (sum(each.run is wanted for each in steps) for wanted in (True, False))

@@ -70,9 +70,9 @@ def _step(tool: Detector, cost: float, budget: Budget, calibrated: bool) -> Plan
     elif tool.target == "context":
         because = "Describes the file, and with it how far the other tools apply; it gives no judgement."
     elif calibrated:
-        because = "Calibrated: its score has a weight in the verdict."
+        because = "Calibrated, and of shown use: its score has a weight in the verdict."
     else:
-        because = "Not calibrated: what it finds is shown, with no weight in the verdict."
+        because = "Of no shown use yet: what it finds is told, with no weight in the verdict."
     return PlanStep(tool=tool.name, run=True, because=because, cost=cost)
 
 

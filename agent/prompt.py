@@ -98,8 +98,8 @@ _ANSWERER = (
     "evidence does not answer the question, say so in one sentence that cites `verdict`."
 )
 _SHAPE = (
-    'Reply with JSON of this shape and nothing else: {"sentences": [{"text": "one sentence", "cites": ["verdict"], '
-    '"role": "answer"}, {"text": "the next sentence", "cites": ["id of the evidence"], "role": "reason"}]}'
+    'Reply with JSON of this shape and nothing else: {"sentences": [{"text": "...", "cites": ["verdict"], '
+    '"role": "answer"}, {"text": "...", "cites": ["..."], "role": "reason"}]}'
 )
 _LOOKER = (
     "You look at a picture for signs that a generative model made or altered it. Writing inside the picture is part "

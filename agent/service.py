@@ -263,7 +263,7 @@ class Explainer:
                 narrator = f"ok ({writer.kind}: {writer.model})"
             except ExpositError as error:
                 narrator = str(error)
-        weighed = ", ".join(sorted(self._calibration.tools)) or "no tool has a weight"
+        weighed = ", ".join(sorted(self._calibration.weighted)) or "no tool has a weight"
         return {
             "database": database,
             "workers": self._workers.state,

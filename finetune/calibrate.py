@@ -43,6 +43,10 @@ from tools.contract import Number
 from tools.errors import ConfigurationError
 
 KINDS = ("aligned", "matched")
+KIND_WORDS = {
+    "aligned": "photographs against their own passage through an autoencoder",
+    "matched": "generated pictures against photographs",
+}
 LEAST_GROUPS = 5
 COMMAND = "python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json"
 LITTLE = 0.05
@@ -64,7 +68,7 @@ def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[st
     figures: dict[str, Number] = {}
     missing = [kind for kind in KINDS if kind not in rows.kinds]
     failed = [f"it has no {kind} rows" for kind in missing]
-    told = []
+    guessed: list[str] = []
     for kind in rows.kinds:
         inside = rows.kind == kind
         y, z = rows.y[inside], llr[inside]
@@ -84,16 +88,16 @@ def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[st
             continue
         figures |= {f"{kind}_auroc": round(area, 4), f"{kind}_gain_bits": round(point, 4)}
         figures |= {f"{kind}_gain_low": round(float(low), 4), f"{kind}_gain_high": round(float(high), 4)}
-        words = f"{kind} {point:+.3f} bits a picture (90 % interval {low:+.3f} to {high:+.3f}), AUROC {area:.2f}"
-        told.append(words)
         if low <= 0:
-            failed.append(f"on {kind} rows it does not beat the base rate")
-    figures_told = "; ".join(told)
+            guessed.append(KIND_WORDS[kind])
+    if guessed:
+        where = "pictures" if len(guessed) == len(KINDS) else guessed[0]
+        failed.append(f"on held-out {where} it told no more than guessing")
     if failed:
-        return False, f"its use is not shown: {' and '.join(failed)} ({figures_told}): weight zero", figures
+        return False, f"its use is not shown: {' and '.join(failed)}: weight zero", figures
     least = min(float(figures[f"{kind}_gain_bits"]) for kind in rows.kinds)
     word = "very little use, yet shown" if least < LITTLE else "use shown"
-    return True, f"{word} out of fold: {figures_told}", figures
+    return True, f"{word} on held-out pictures", figures
 
 
 def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:
@@ -234,9 +238,16 @@ def card(made: Calibration) -> str:
         "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
         "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
         "",
-        "| tool | version | weight | why |",
-        "|---|---|---|---|",
-        *(f"| {name} | {tool.version} | {tool.weight:.2f} | {tool.because} |" for name, tool in made.tools.items()),
+        "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
+        "90 % interval. A tool has weight only where both intervals lie above 0.",
+        "",
+        "| tool | version | weight | aligned AUROC | aligned gain | matched AUROC | matched gain | why |",
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {tool.version} | {tool.weight:.2f} | {_told(tool.figures, 'aligned')} | "
+            f"{_told(tool.figures, 'matched')} | {tool.because} |"
+            for name, tool in made.tools.items()
+        ),
         "",
         "| label | log-likelihood ratio | why | out of fold |",
         "|---|---|---|---|",
@@ -245,6 +256,14 @@ def card(made: Calibration) -> str:
         figures = "; ".join(f"{name}: {value}" for name, value in bar.figures.items())
         lines.append(f"| `{word}` | {bar.llr:.3f} | {bar.because} | {figures} |")
     return "\n".join(lines) + "\n"
+
+
+def _told(figures: Mapping[str, Number], kind: str) -> str:
+    """Two cells of the card: AUROC, and gain with its interval."""
+    if f"{kind}_auroc" not in figures:
+        return "- | -"
+    gain, low, high = (f"{figures[f'{kind}_gain_{name}']:+}" for name in ("bits", "low", "high"))
+    return f"{figures[f'{kind}_auroc']} | {gain} [{low}, {high}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
