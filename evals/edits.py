@@ -97,9 +97,7 @@ def _box(mask: Mask) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _laid(
-    ground: Pixels, part: Pixels, shape: Mask, centre: tuple[float, float], soft: float
-) -> tuple[Pixels, Mask]:
+def _laid(ground: Pixels, part: Pixels, shape: Mask, centre: tuple[float, float], soft: float) -> tuple[Pixels, Mask]:
     """`part`, cut by `shape`, laid on `ground` about `centre` (row, column in fractions); what lies outside is lost."""
     height, width = ground.shape[:2]
     rows, columns = shape.shape

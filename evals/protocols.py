@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evals import datasets, forge
+from evals import datasets
 from evals.datasets import Item
+from evals.edits import made_edits
 from evals.perturb import decode, jpeg, perturb, seed_of
 from evals.suite import ProtocolSpec
 from tools.errors import ConfigurationError, ImageError
@@ -28,7 +29,8 @@ class Sample:
     Attributes:
         picture: Names the picture it comes from; its draws share it.
         positive: Whether the answer to the protocol's question is yes.
-        pair: What it must be drawn with: the name of a content-matched pair, or the photograph it was forged from.
+        generator: What made it, or the way in which it was altered.
+        pair: What it must be drawn with: the name of a content-matched pair, or the photograph that was altered.
         mask: HxW, true where the picture was altered; None where that is not known or it was not.
     """
 
@@ -54,6 +56,7 @@ class Drawn:
     spec: ProtocolSpec
     data: Path
     items: list[Item]
+    seed: int
     left_out: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -97,23 +100,14 @@ class Drawn:
         )  # fmt: skip
 
     def _forged(self) -> Iterator[Sample]:
-        photographs = [item for item in datasets.labelled(self.data, "test") if item.label == "real"]
-        plan = forge.forgeries(self.data, photographs, self.spec.forged)
-        donors = sorted({item.id: item for item, _ in plan}.values(), key=lambda item: item.id)
-        for item, number in plan:
-            made = forge.forge(self.data, item, number, donors)
-            if made is None:
-                self.left_out["edited"] += 1
-                continue
-            name = f"forged/{item.path.stem}-{number}"
-            for positive, data in ((True, made.edited), (False, made.twin)):
-                kind = made.kind if positive else ""
-                mask = made.mask if positive and not self.spec.perturb else None
-                for draw in range(self.spec.draws):
-                    seed = seed_of(name, draw)
-                    file = perturb(decode(data), self.spec.perturb, seed) if self.spec.perturb else data
-                    picture = f"{name}/{kind or 'twin'}"
-                    yield Sample(picture, draw, file, positive, kind, item.source, item.id, mask)
+        spec = self.spec
+        for made in made_edits(self.data, spec.forged, self.seed):
+            positive = bool(made.kind)
+            mask = made.mask if positive and not spec.perturb else None
+            for draw in range(spec.draws):
+                seed = seed_of(made.id, draw)
+                data = perturb(decode(made.data), spec.perturb, seed) if spec.perturb else made.data
+                yield Sample(made.id, draw, data, positive, made.kind, made.host.source, made.host.id, mask)
 
 
 def drawn(
@@ -154,7 +148,7 @@ def drawn(
     if limit is not None:
         items = few(items, limit, seed)
         spec = spec.model_copy(update={"forged": min(spec.forged, limit)})
-    return Drawn(spec=spec, data=data, items=items)
+    return Drawn(spec=spec, data=data, items=items, seed=seed)
 
 
 def few(items: Sequence[Item], limit: int, seed: int) -> list[Item]:

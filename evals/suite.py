@@ -40,12 +40,13 @@ class ProtocolSpec(Frozen):
     """One protocol: which pictures, what is done to them, what is asked.
 
     Attributes:
-        data: `train`, `test`, `pairs`, `edited`, `photographs` (those of test/), `forged` (made from masks), `made`
-            (by arithmetic, for smoke tests) or `given` (a public layout named on the command line).
+        data: `train`, `test`, `pairs`, `edited`, `photographs` (those of test/), `forged` (edits made by masks, each
+            with an untouched twin), `made` (by arithmetic, for smoke tests) or `given` (a public layout named on the
+            command line).
         chain: None scores files as they lie.
         perturb: Names of `evals.perturb.PERTURBATIONS`, applied one after the other to what left the chain.
         against: The protocol that this one disturbs; the paired loss is told.
-        forged: How many pictures are forged, where `data` asks for it.
+        forged: How many pictures are altered, where `data` asks for it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")]
