@@ -25,9 +25,13 @@ COVERAGE = 0.6
 """Share of files at which risks are compared."""
 FLAGS = ("generated", "edited", "laundered")
 BINS = 10
+LENGTHS = 5
+"""Bins of file length."""
 
 MEASURES: dict[str, str] = {
     "auroc": "Area under the ROC curve: how often a positive picture ranks above a negative one; .5 is chance.",
+    "auroc_even": "AUROC among files of about equal length (five bins), weighted by pairs: what is left of the ranking "
+    "where the length of the file, which tells how detailed a picture is, cannot help.",
     "ap": "Average precision.",
     "tpr_at_1": "Share of positives found at 1 % false alarms.",
     "tpr_at_5": "Share of positives found at 5 % false alarms.",
@@ -53,6 +57,7 @@ class Table:
         scores: By system, (pictures, draws): ranks pictures; NaN where it did not answer.
         probabilities: The same as probability at `prior`; a system may have none.
         kinds, versions: By system.
+        lengths: (pictures, draws) bytes of each file; NaN where there is none.
         calls: (pictures, draws) the agent's labels.
         pointing, iou: By system, (pictures,), NaN where there is no map or no mask.
     """
@@ -62,6 +67,7 @@ class Table:
     generators: list[str]
     sources: list[str]
     prior: float
+    lengths: Array
     scores: dict[str, Array] = field(default_factory=dict)
     probabilities: dict[str, Array] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
@@ -153,11 +159,41 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(kept)) if kept else math.nan
 
 
+def even(y: Array, s: Array, bins: npt.NDArray[np.int64]) -> float:
+    """AUROC within bins, weighted by the pairs of positives and negatives that each holds."""
+    total = weight = 0.0
+    for place in range(LENGTHS):
+        inside = bins == place
+        positives = float(y[inside].sum())
+        pairs = positives * (int(inside.sum()) - positives)
+        if pairs:
+            total += pairs * metrics.auroc(y[inside], s[inside])
+            weight += pairs
+    return total / weight if weight else math.nan
+
+
+def _even(table: Table, scores: Array) -> Callable[[Rows], dict[str, float]]:
+    """`even` on the answered rows of each draw, bins by the draw's own lengths, averaged over the draws."""
+    y = table.labels.astype(np.float64)
+    edges = np.nanquantile(table.lengths, np.arange(1, LENGTHS) / LENGTHS, axis=0)
+    bins = np.stack([np.searchsorted(edges[:, d], table.lengths[:, d]) for d in range(scores.shape[1])], axis=1)
+
+    def measured(rows: Rows) -> dict[str, float]:
+        found = []
+        for column, places in zip(scores.T, bins.T, strict=True):
+            kept = rows[np.isfinite(column[rows])]
+            found.append(even(y[kept], column[kept], places[kept]))
+        return {"auroc_even": _mean(found)}
+
+    return measured
+
+
 def systems(table: Table, *, seed: int, draws: int) -> tuple[System, ...]:
     """Every system's figures and curves: the agent, the tools, the agent without each, the peers."""
     found = []
     for name, scores in table.scores.items():
         estimates = metrics.resampled(over_draws(ranking, table.labels, scores), table.groups, seed=seed, draws=draws)
+        estimates |= metrics.resampled(_even(table, scores), table.groups, seed=seed, draws=draws)
         p = stated(table, name)
         floor = None
         if p is not None:
@@ -286,7 +322,7 @@ def losses(table: Table, before: Table, pictures: Rows, *, names: tuple[str, str
     found = []
     for name, scores in table.scores.items():
         if name in before.scores and table.kinds[name] != "without":
-            other = before.scores[name][pictures]
+            other = before.scores[name][pictures][:, : scores.shape[1]]  # draws are numbered alike
             told = difference(table, scores, other, "auroc", (name, name), seed=seed, draws=draws)
             found.append(told.model_copy(update={"theirs": f"{name} on {names[1]}"}))
     return tuple(found)

@@ -40,7 +40,6 @@ class Measured:
     Attributes:
         pictures: Names, in the order of the table's rows.
         hashes: SHA-256 of each picture's first file as it was scored, by name and protocol.
-        features: A row a file, `leaks.FEATURES`.
     """
 
     spec: ProtocolSpec
@@ -88,6 +87,7 @@ def measure(
     source = drawn(spec, data, limit=limit, seed=plan.seed, given=given, work=work)
     pile, samples = _Pile(), list[Sample]()
     calls: dict[tuple[str, int], str] = {}
+    lengths: dict[tuple[str, int], float] = {}
     rows: list[tuple[float, ...]] = []
     costs: list[Call] = []
     weights: dict[str, str] = {}
@@ -109,6 +109,7 @@ def measure(
             rows.append((-1.0,) * len(leaks.FEATURES))
         judged = scoring.verdict(said.values(), plan.prior, calibration)
         calls[key] = judged.label
+        lengths[key] = float(len(sample.data))
         pile.add("agent", "agent", key, _asked(judged, spec.question), _asked(judged, spec.question))
         _tools(pile, key, said, spec, plan, calibration)
         for name, spoken in said.items():
@@ -135,7 +136,7 @@ def measure(
                 value = found.get(name)
                 pile.add(peer.name, "peer", key, value, value if unit else None)
         handout.close()
-    table, pictures = _table(samples, pile, calls, plan.prior, maps)
+    table, pictures = _table(samples, pile, calls, plan.prior, maps, lengths)
     table.versions = {name: tool.version for name, tool in scorer.tools.items()}
     labels = [int(sample.positive) for sample in samples]
     audited = leaks.audit(
@@ -177,7 +178,7 @@ def _light(sample: Sample) -> Sample:
 
 def _table(
     samples: Sequence[Sample], pile: _Pile, calls: Mapping[tuple[str, int], str], prior: float,
-    maps: Mapping[str, Mapping[str, tuple[float, float]]],
+    maps: Mapping[str, Mapping[str, tuple[float, float]]], lengths: Mapping[tuple[str, int], float],
 ) -> tuple[Table, list[str]]:  # fmt: skip
     first = {sample.picture: sample for sample in reversed(samples)}
     pictures = list(dict.fromkeys(sample.picture for sample in samples))
@@ -194,6 +195,7 @@ def _table(
         generators=[first[picture].generator for picture in pictures],
         sources=[first[picture].source for picture in pictures],
         prior=prior,
+        lengths=grid(lengths),
         scores={name: grid(values) for name, values in pile.scores.items()},
         probabilities={name: grid(values) for name, values in pile.probabilities.items()},
         kinds=pile.kinds,
@@ -266,7 +268,8 @@ def _needless(table: Table) -> tuple[str, ...]:
 def _rows(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     return Table(
         labels=table.labels[rows], groups=[table.groups[i] for i in rows], generators=[], sources=[],
-        prior=table.prior, scores={name: values[rows] for name, values in table.scores.items()}, kinds=table.kinds,
+        prior=table.prior, lengths=table.lengths[rows],
+        scores={name: values[rows] for name, values in table.scores.items()}, kinds=table.kinds,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from evals.charts import Bar, Line, forest, plot
-from evals.report import leak_words, shown
+from evals.report import HEADS, leak_words, shown
 from evals.results import LEAK_BAR, Curve, ProtocolResult, RunResult, System
 
 _STYLE = """
@@ -89,7 +89,19 @@ def _protocol(protocol: ProtocolResult) -> str:
     leaking = any(leak.verdict == "leaks" and leak.features == "format" for leak in protocol.leaks)
     audit = leak_words(protocol).replace("**", "")
     shown_systems = [system for system in protocol.systems if system.kind != "without"]
-    measures = ["auroc", "ap", "tpr_at_1", "tpr_at_5", "nll", "brier", "ece", "risk_at_60", "pointing", "iou"]
+    measures = [
+        "auroc",
+        "auroc_even",
+        "ap",
+        "tpr_at_1",
+        "tpr_at_5",
+        "nll",
+        "brier",
+        "ece",
+        "risk_at_60",
+        "pointing",
+        "iou",
+    ]
     measures = [name for name in measures if any(name in system.figures for system in shown_systems)]
     rows = [
         [system.name, f"{system.answered} of {system.files}", *(shown(system.figures.get(name)) for name in measures)]
@@ -98,7 +110,7 @@ def _protocol(protocol: ProtocolResult) -> str:
     parts = [
         f"<h3>{escape(protocol.title)}</h3><p>{escape(protocol.about)}</p>",
         f'<p class="audit{" leaks" if leaking else ""}">{escape(audit)}</p>',
-        _table(["who", "answered", *measures], rows),
+        _table(["who", "answered", *(HEADS[name] for name in measures)], rows),
         '<div class="charts">',
         forest(
             "AUROC, 90 % interval", [Bar(s.name, s.figures["auroc"], s.kind == "agent") for s in shown_systems],

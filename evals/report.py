@@ -18,13 +18,25 @@ from evals.results import LEAK_BAR, Figure, Leak, ProtocolResult, RunResult, Sys
 from tools.errors import ConfigurationError
 
 NONE = "n/a"
-_RANKED = ("auroc", "ap", "tpr_at_1", "tpr_at_5")
+_RANKED = ("auroc", "auroc_even", "ap", "tpr_at_1", "tpr_at_5")
 _STATED = ("nll", "nll_gain", "brier", "brier_gain", "ece")
-_HEADS = {
-    "auroc": "AUROC", "ap": "AP", "tpr_at_1": "TPR at 1 % FPR", "tpr_at_5": "TPR at 5 % FPR", "nll": "NLL",
-    "nll_gain": "NLL gain on base rate", "brier": "Brier", "brier_gain": "Brier gain", "ece": "ECE",
-    "risk_at_60": "risk at 60 %", "aurc": "AURC", "pointing": "pointing", "iou": "IoU",
-}  # fmt: skip
+HEADS = {
+    "auroc": "AUROC",
+    "auroc_even": "AUROC at equal length",
+    "ap": "AP",
+    "tpr_at_1": "TPR at 1 % FPR",
+    "tpr_at_5": "TPR at 5 % FPR",
+    "nll": "NLL",
+    "nll_gain": "NLL gain on base rate",
+    "brier": "Brier",
+    "brier_gain": "Brier gain",
+    "ece": "ECE",
+    "risk_at_60": "risk at 60 %",
+    "aurc": "AURC",
+    "pointing": "pointing",
+    "iou": "IoU",
+}
+"""Measures by name, as tables head them; `evals.figures.MEASURES` explains them."""
 _FEATURES = {
     "format": "format (size, mode, tables)", "bytes": "length of the file", "all": "both together",
 }  # fmt: skip
@@ -95,12 +107,9 @@ def summary(result: RunResult) -> str:
 
 
 def _sizes(protocol: ProtocolResult) -> str:
-    words = "edited" if protocol.question == "edited" else "generated"
-    return (
-        f"{protocol.pictures['positive']} {words}, {protocol.pictures['negative']} others, {protocol.files} files"
-        if protocol.draws > 1 or protocol.question == "edited"
-        else f"{protocol.pictures['positive']} {words}, {protocol.pictures['negative']} photographs"
-    )
+    positive, negative = ("edited", "untouched") if protocol.question == "edited" else ("generated", "photographs")
+    files = f", {protocol.files} files" if protocol.draws > 1 else ""
+    return f"{protocol.pictures['positive']} {positive}, {protocol.pictures['negative']} {negative}{files}"
 
 
 def _protocol(protocol: ProtocolResult) -> list[str]:
@@ -110,13 +119,13 @@ def _protocol(protocol: ProtocolResult) -> list[str]:
     measures = [m for m in (*_RANKED, "pointing", "iou") if any(m in s.figures for s in kept)]
     parts.append(
         table(
-            ["who", "answered", *(_HEADS[m] for m in measures)],
+            ["who", "answered", *(HEADS[m] for m in measures)],
             [[_who(s), _answered(s), *(shown(s.figures.get(m)) for m in measures)] for s in kept],
         )
     )
     stated = [s for s in kept if any(m in s.figures for m in _STATED)]
     if stated:
-        heads = ["who", *(_HEADS[m] for m in _STATED), "ECE if calibrated", _HEADS["risk_at_60"], _HEADS["aurc"]]
+        heads = ["who", *(HEADS[m] for m in _STATED), "ECE if calibrated", HEADS["risk_at_60"], HEADS["aurc"]]
         parts.append(
             table(
                 heads,
@@ -166,10 +175,10 @@ def _labels(protocol: ProtocolResult) -> list[str]:
     if not protocol.labels:
         return []
     names = sorted({name for labels in protocol.labels.values() for name in labels.counts})
-    positive = "edited" if protocol.question == "edited" else "generated"
+    positive, negative = ("edited", "untouched") if protocol.question == "edited" else ("generated", "photographs")
     rows = [
         [
-            positive if which == "positive" else "photographs", str(labels.files),
+            positive if which == "positive" else negative, str(labels.files),
             *(str(labels.counts.get(name, 0)) for name in names), shown(labels.flagged), shown(labels.decided),
         ]
         for which, labels in protocol.labels.items()
@@ -182,7 +191,7 @@ def _labels(protocol: ProtocolResult) -> list[str]:
     flagged = [source for source in protocol.sources if source.flagged]
     if flagged:
         words = [f"{source.name} {source.flagged} of {source.files}" for source in flagged]
-        parts.append(f"False alarms by collection of photographs: {'; '.join(words)}.")
+        parts.append(f"False alarms by collection: {'; '.join(words)}.")
     return parts
 
 
@@ -194,7 +203,7 @@ def _differences(protocol: ProtocolResult) -> list[str]:
             table(
                 ["agent minus", "measure", "pictures", "difference"],
                 [
-                    [d.theirs, _HEADS[d.measure], str(d.pictures), shown(d.difference, signed=True)]
+                    [d.theirs, HEADS[d.measure], str(d.pictures), shown(d.difference, signed=True)]
                     for d in protocol.differences
                 ],
             )
@@ -294,7 +303,7 @@ def card(results: Sequence[RunResult]) -> str:
         "the prior is the reader's choice. *Agent* is the fusion of all tools, as the service does it.",
         *(part for result in results for part in _run(result)),
         "## Measures",
-        table(["measure", "meaning"], [[_HEADS[name], meaning] for name, meaning in MEASURES.items()]),
+        table(["measure", "meaning"], [[HEADS[name], meaning] for name, meaning in MEASURES.items()]),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -47,7 +47,7 @@ def test_the_card_says_what_the_json_says(result: RunResult) -> None:
         system = protocol.system("able")
         assert system is not None
         assert ranked[1] == f"{system.answered} of {system.files}"
-        for cell, name in zip(ranked[2:], ("auroc", "ap", "tpr_at_1", "tpr_at_5"), strict=True):
+        for cell, name in zip(ranked[2:], ("auroc", "auroc_even", "ap", "tpr_at_1", "tpr_at_5"), strict=True):
             figure = system.figures[name]
             value, low, high = (float(text) for text in re.findall(r"-?\d+\.\d+", cell))
             assert value == pytest.approx(figure.value, abs=6e-4)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evals import figures
 from evals import suite as suites
+from evals.figures import Table
 from evals.run import best_single, main, run
 from evals.scoring import Scorer, verdict
 from tests.conftest import encoded, picture
@@ -227,3 +229,19 @@ def test_the_command_writes_everything(tmp_path: Path, monkeypatch: pytest.Monke
     assert "made-224" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="manifest"):
         main(["--suite", "matched", "--data", str(tmp_path), "--out", str(out), *kept])
+
+
+def test_ranking_by_length_alone_is_nothing_at_equal_length() -> None:
+    rng = np.random.default_rng(0)
+    n = 400
+    labels = np.arange(n) % 2
+    lengths = (labels + rng.normal(0, 0.7, n))[:, None]
+    table = Table(
+        labels=labels, groups=[str(i) for i in range(n)], generators=[""] * n, sources=[""] * n, prior=0.5,
+        lengths=lengths, scores={"length": lengths, "pixels": (labels + rng.normal(0, 0.7, n))[:, None]},
+        kinds={"length": "tool", "pixels": "tool"},
+    )  # fmt: skip
+    length, pixels = figures.systems(table, seed=0, draws=40)
+    assert length.figures["auroc"].value > 0.8
+    assert length.figures["auroc_even"].value < 0.68, "only what is left inside a bin"
+    assert pixels.figures["auroc_even"].value == pytest.approx(pixels.figures["auroc"].value, abs=0.04)
