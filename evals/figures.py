@@ -92,10 +92,16 @@ def ranking(y: Array, s: Array) -> dict[str, float]:
     }
 
 
-def probability(share: float) -> Callable[[Array, Array], dict[str, float]]:
-    """The measures of probabilities that are meant at that share of positives, which is also the base rate's answer."""
+def probability(prior: float) -> Callable[[Array, Array], dict[str, float]]:
+    """The measures of probabilities that are meant at `prior`.
+
+    They are restated at the share of positives among the pictures at hand (in the bootstrap: among those drawn), which
+    is also what the base rate answers; so a system that always says the prior gains exactly nothing.
+    """
 
     def measured(y: Array, p: Array) -> dict[str, float]:
+        share = float(y.mean()) if len(y) else math.nan
+        p = at_share(p, share, prior)
         base = np.full(len(y), share)
         risk, area = _risk(y, p)
         nll, brier = metrics.nll(y, p), metrics.brier(y, p)
@@ -131,7 +137,12 @@ def _risk(y: Array, p: Array) -> tuple[float, float]:
 
 
 def at_share(p: Array, share: float, prior: float) -> Array:
-    """Probabilities meant at `prior`, restated at another share of positives (the likelihood ratio stays)."""
+    """Probabilities meant at `prior`, restated at another share of positives (the likelihood ratio stays).
+
+    Where all are of one class there is nothing to restate to, and they stay.
+    """
+    if not 0 < share < 1:
+        return p
     kept = np.clip(p, 1e-9, 1 - 1e-9)
     odds = np.log(kept) - np.log1p(-kept) + math.log(share / (1 - share)) - math.log(prior / (1 - prior))
     return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)
@@ -194,11 +205,11 @@ def systems(table: Table, *, seed: int, draws: int) -> tuple[System, ...]:
     for name, scores in table.scores.items():
         estimates = metrics.resampled(over_draws(ranking, table.labels, scores), table.groups, seed=seed, draws=draws)
         estimates |= metrics.resampled(_even(table, scores), table.groups, seed=seed, draws=draws)
-        p = stated(table, name)
+        p, raw = stated(table, name), table.probabilities.get(name)
         floor = None
-        if p is not None:
+        if p is not None and raw is not None:
             estimates |= metrics.resampled(
-                over_draws(probability(table.share), table.labels, p), table.groups, seed=seed, draws=draws
+                over_draws(probability(table.prior), table.labels, raw), table.groups, seed=seed, draws=draws
             )
             floor = _floor(p, seed)
         for measure, values in (("pointing", table.pointing.get(name)), ("iou", table.iou.get(name))):
@@ -293,14 +304,14 @@ def differences(table: Table, best: str | None, *, seed: int, draws: int) -> tup
     ours = table.scores.get("agent")
     if ours is None:
         return ()
-    by_share = probability(table.share)
+    by_share = probability(table.prior)
     rivals = [name for name, kind in table.kinds.items() if kind in ("without", "peer")]
     if best is not None and best in table.scores:
         rivals.insert(0, best)
     found = []
     for rival in rivals:
         found.append(difference(table, ours, table.scores[rival], "auroc", ("agent", rival), seed=seed, draws=draws))
-        p, q = stated(table, "agent"), stated(table, rival)
+        p, q = table.probabilities.get("agent"), table.probabilities.get(rival)
         if p is not None and q is not None:
             found.append(difference(table, p, q, "risk_at_60", ("agent", rival), seed=seed, draws=draws, of=by_share))
     return tuple(found)

@@ -205,6 +205,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder of the results (runs/SUITE unless told)")
     parser.add_argument("--kept", type=Path, default=Path("runs/kept"), help="folder of what tools said before")
     parser.add_argument("--limit", type=int, help="at most so many pictures a protocol")
+    parser.add_argument(
+        "--protocol", action="append", default=[], help="only this protocol; may be given more than once"
+    )
     parser.add_argument("--layout", choices=sorted(layouts.LAYOUTS), help="--data has the layout of this benchmark")
     parser.add_argument("--split", default="test", choices=("train", "test"), help="which part of that benchmark")
     parser.add_argument("--peer", action="append", default=[], help='"NAME=COMMAND"; may be given more than once')
@@ -213,10 +216,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         plan = suite.load(options.suite)
+        plan = plan.only(options.protocol) if options.protocol else plan
         out = options.out or Path("runs") / plan.name
         given = layouts.read(options.layout, options.data, options.split) if options.layout else ()
         words = [f"--suite {options.suite}", "--data DIR"]
         words += [f"--limit {options.limit}"] if options.limit else []
+        words += [f"--protocol {name}" for name in options.protocol]
         words += [f"--layout {options.layout} --split {options.split}"] if options.layout else []
         result = run(
             plan, options.data, out, calibration=load_calibration(options.calibration), limit=options.limit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,6 +127,26 @@ class Suite(Frozen):
             if target.protocol not in seen:
                 raise ValueError(f"the target {target.text!r} names the unknown protocol {target.protocol!r}")
         return self
+
+    def only(self, names: Sequence[str]) -> Suite:
+        """The suite with those protocols, and the ones that they are compared with.
+
+        Raises:
+            ConfigurationError: There is no protocol of that name.
+        """
+        by_name = {protocol.name: protocol for protocol in self.protocol}
+        unknown = [name for name in names if name not in by_name]
+        if unknown:
+            raise ConfigurationError(
+                f"The suite {self.name} has no protocol {unknown[0]!r}.", remedy=f"Known: {', '.join(by_name)}."
+            )
+        kept = {*names, *(other for name in names if (other := by_name[name].against) is not None)}
+        return self.model_copy(
+            update={
+                "protocol": tuple(protocol for protocol in self.protocol if protocol.name in kept),
+                "target": tuple(target for target in self.target if target.protocol in kept),
+            }
+        )
 
 
 def load(name: str) -> Suite:

@@ -214,6 +214,10 @@ def test_every_shipped_suite_holds_and_a_wrong_one_says_why(tmp_path: Path) -> N
         assert suites.load(path.stem).protocol
     with pytest.raises(ConfigurationError, match="smoke"):
         suites.load("no-such-suite")
+    part = suites.load("smoke").only(["made-224-jpeg70"])
+    assert [protocol.name for protocol in part.protocol] == ["made-224", "made-224-jpeg70"], "with what it is against"
+    with pytest.raises(ConfigurationError, match="made-224"):
+        part.only(["nothing"])
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('title = "x"\n[[protocol]]\nname = "a"\ntitle = "a"\ndata = ["test"]\nperturb = ["melt"]\n')
     with pytest.raises(ConfigurationError, match="melt"):
