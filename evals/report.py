@@ -90,7 +90,7 @@ def _meaning(leaks: Sequence[Leak], matched: bool) -> str:
 
 def summary(result: RunResult) -> str:
     """A few lines for the terminal."""
-    lines = [f"{result.title}: {len(result.protocols)} protocols, best single tool {result.best_tool or NONE}"]
+    lines = [f"{result.title}: {len(result.protocols)} protocols"]
     for protocol in result.protocols:
         lines.append(f"{protocol.name} ({_sizes(protocol)})")
         lines.append(f"  {leak_words(protocol)}")
@@ -253,7 +253,10 @@ def _run(result: RunResult) -> list[str]:
         f"`{result.made_by}`; calibration `{result.calibration}`, prior {result.prior:g}, budget {result.budget}, seed "
         f"{result.seed}, {result.bootstrap} replicates. Intervals are {result.interval}.{limit}",
         *result.notes,
-        f"Best single tool, fixed on training scores: {result.best_tool or 'none'}, because {result.best_because}.",
+        *(
+            f"Best single tool for `{question}`, fixed on training scores: {best.tool or 'none'}: {best.because}."
+            for question, best in result.best.items()
+        ),
         *_targets(result),
     ]
     for protocol in result.protocols:

@@ -213,13 +213,20 @@ class PeerRun(Frozen):
     message: str = ""
 
 
+class Best(Frozen):
+    """The best single tool for a question, and why it is taken for that; None where there is none."""
+
+    tool: str | None
+    because: str
+
+
 class RunResult(Frozen):
     """A whole run.
 
     Attributes:
         versions: Of everything that spoke: tools, packages, Python.
         data_sha256: Over the ids and contents of all pictures that took part.
-        best_tool: The best single tool, fixed on training scores, and `best_because`.
+        best: By question, the best single tool, fixed on training scores.
         interval: What the intervals mean.
     """
 
@@ -237,8 +244,7 @@ class RunResult(Frozen):
     weights: dict[str, str]
     calibration: str
     data_sha256: str
-    best_tool: str | None
-    best_because: str
+    best: dict[str, Best]
     interval: str
     protocols: tuple[ProtocolResult, ...]
     targets: tuple[Target, ...]

@@ -25,11 +25,12 @@ from evals.datasets import Item
 from evals.figures import Table
 from evals.measuring import Measured, measure, summarise
 from evals.peers import Peer
-from evals.results import Figure, PeerRun, ProtocolResult, RunResult, Target
+from evals.results import Best, Figure, PeerRun, ProtocolResult, RunResult, Target
 from evals.scoring import Scorer
 from evals.suite import Suite, TargetSpec
 from tools.catalogue import detectors
 from tools.contract import Budget, Detector
+from tools.contract import Target as Question
 from tools.errors import ConfigurationError, ExpositError
 
 INTERVAL = (
@@ -76,7 +77,7 @@ def run(
     calibration = calibration or load_calibration()
     taking_part = _chosen(plan, tools if tools is not None else detectors())
     scorer = Scorer(taking_part, Budget(level=plan.budget, max_tiles=plan.max_tiles), kept)
-    best, because = best_single(calibration, taking_part)
+    best = {spec.question: best_single(calibration, taking_part, spec.question) for spec in plan.protocol}
     protocols: list[ProtocolResult] = []
     tables: dict[str, tuple[Table, list[str]]] = {}
     every: list[Measured] = []
@@ -88,7 +89,7 @@ def run(
                 spec, plan, data, scorer, calibration, limit=limit, given=given, peers=peers,
                 peer_timeout_s=peer_timeout_s, work=work, say=_say if say else _silent,
             )  # fmt: skip
-            result = summarise(measured, plan, best, tables)
+            result = summarise(measured, plan, best[spec.question].tool, tables)
             tables[spec.name] = (measured.table, measured.pictures)
             protocols.append(result)
             peer_runs += measured.peer_runs
@@ -105,7 +106,7 @@ def run(
             **{f"tool {name}": tool.version for name, tool in taking_part.items()},
         },
         weights=dict(sorted({k: v for m in every for k, v in m.weights.items()}.items())),
-        calibration=calibration.name, data_sha256=_digest(every), best_tool=best, best_because=because,
+        calibration=calibration.name, data_sha256=_digest(every), best=best,
         interval=INTERVAL, protocols=tuple(protocols),
         targets=tuple(_judged(target, protocols) for target in plan.target),
         costs=costs_of([cost for m in every for cost in m.costs]), peers=tuple(peer_runs), notes=plan.notes,
@@ -122,7 +123,7 @@ def _chosen(plan: Suite, tools: Mapping[str, Detector]) -> dict[str, Detector]:
     return {name: tool for name, tool in tools.items() if not plan.tools or name in plan.tools}
 
 
-def best_single(calibration: Calibration, tools: Mapping[str, Detector]) -> tuple[str | None, str]:
+def best_single(calibration: Calibration, tools: Mapping[str, Detector], question: Question) -> Best:
     """The best single tool by out-of-fold training scores, and why; test and pairs have no say.
 
     It is the one whose *smaller* AUROC over the kinds of training rows is largest: a tool that is good on one kind for
@@ -140,15 +141,16 @@ def best_single(calibration: Calibration, tools: Mapping[str, Detector]) -> tupl
     rated = {
         name: worst(tool)
         for name, tool in calibration.tools.items()
-        if name in tools and tool.target == "generated" and tool.version == tools[name].version
+        if name in tools and tool.target == question and tool.version == tools[name].version
     }
     if not rated:
-        return None, "no tool that takes part was calibrated in its present version"
+        return Best(tool=None, because="no tool that takes part was calibrated for it in its present version")
     best = max(sorted(rated), key=lambda name: rated[name])
-    return best, (
+    because = (
         f"its AUROC on the harder kind of out-of-fold training rows, {rated[best]:.3f}, is the largest "
         f"({', '.join(f'{name} {value:.3f}' for name, value in sorted(rated.items()))})"
     )
+    return Best(tool=best, because=because)
 
 
 def _judged(spec: TargetSpec, protocols: Sequence[ProtocolResult]) -> Target:

@@ -60,7 +60,7 @@ def test_a_scorer_of_known_strength_comes_out_with_that_strength(items, tmp_path
         assert told["able", "auroc"].value == pytest.approx(gain, abs=3e-6)
         assert told["without able", "auroc"].low > 0, "taking the able tool away costs"
         assert protocol.without_effect == ("blind",)
-    assert result.best_tool == "able", "the one whose worse figure is best, not the one with the best figure"
+    assert result.best["generated"].tool == "able", "the one whose worse figure is best"
 
 
 def test_labels_count_abstentions_as_not_flagged(items, tmp_path: Path) -> None:
@@ -204,9 +204,10 @@ def test_maps_of_edits_are_measured_at_the_size_of_the_mask(tmp_path: Path) -> N
 
 def test_the_best_tool_must_have_been_calibrated_in_its_version() -> None:
     weighed = calibration({"a": 1.0, "b": 1.0}, {"a": (0.7, 0.9), "b": (0.6, 0.99)})
-    assert best_single(weighed, {"a": knowing("a"), "b": knowing("b")})[0] == "a"
-    assert best_single(weighed, {"b": knowing("b")})[0] == "b"
-    assert best_single(calibration({}), {"b": knowing("b")})[0] is None
+    assert best_single(weighed, {"a": knowing("a"), "b": knowing("b")}, "generated").tool == "a"
+    assert best_single(weighed, {"b": knowing("b")}, "generated").tool == "b"
+    assert best_single(weighed, {"b": knowing("b")}, "edited").tool is None
+    assert best_single(calibration({}), {"b": knowing("b")}, "generated").tool is None
 
 
 def test_every_shipped_suite_holds_and_a_wrong_one_says_why(tmp_path: Path) -> None:
