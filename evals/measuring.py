@@ -15,13 +15,13 @@ from PIL import Image
 
 from agent.calibration import Calibration
 from agent.verdict import Verdict
-from evals import figures, leaks, metrics, scoring
+from evals import breakdown, figures, leaks, metrics, scoring
 from evals.costs import Call
 from evals.datasets import Item
 from evals.figures import Array, Table
 from evals.peers import Handout, Peer, ask
 from evals.protocols import Drawn, Sample, drawn
-from evals.results import Difference, Kind, Leak, PeerRun, ProtocolResult
+from evals.results import Difference, Flips, Kind, Leak, PeerRun, ProtocolResult
 from evals.scoring import Scorer, Spoken
 from evals.suite import ProtocolSpec, Suite
 from tools.contract import Target
@@ -231,14 +231,15 @@ def summarise(
     at = {"seed": plan.seed, "draws": plan.bootstrap}
     needless = _needless(table)
     losses: tuple[Difference, ...] = ()
+    flips: Flips | None = None
     if spec.against is not None:
         other, names = before[spec.against]
         where = {name: place for place, name in enumerate(names)}
-        known = [name in where for name in measured.pictures]
-        places = np.array([where[name] for name, is_known in zip(measured.pictures, known, strict=True) if is_known])
-        losses = figures.losses(
-            _rows(table, np.flatnonzero(known)), other, places, names=(spec.name, spec.against), **at
-        )
+        kept = [row for row, name in enumerate(measured.pictures) if name in where]
+        places = np.array([where[measured.pictures[row]] for row in kept], dtype=np.int64)
+        both = _rows(table, np.array(kept, dtype=np.int64))
+        losses = figures.losses(both, other, places, names=(spec.name, spec.against), **at)
+        flips = breakdown.flips(both, other, places)
     ranked = ["agent", *([best] if best in table.scores and best is not None else [])]
     return ProtocolResult(
         name=spec.name, title=spec.title, question=spec.question, about=about(spec),
@@ -246,8 +247,8 @@ def summarise(
         pictures={"positive": int(table.labels.sum()), "negative": int((1 - table.labels).sum())},
         files=measured.files, draws=spec.draws, left_out=dict(sorted(measured.source.left_out.items())),
         broken=measured.source.broken, leaks=measured.leaks, systems=figures.systems(table, **at),
-        groups=figures.groups(table, ranked, **at), labels=figures.labels(table, **at),
-        sources=figures.sources(table), differences=figures.differences(table, best, **at), losses=losses,
+        groups=breakdown.groups(table, ranked, **at), labels=breakdown.labels(table, **at),
+        sources=breakdown.sources(table), differences=figures.differences(table, best, **at), losses=losses, flips=flips,
         without_effect=needless,
     )  # fmt: skip
 
@@ -270,6 +271,7 @@ def _rows(table: Table, rows: npt.NDArray[np.int64]) -> Table:
         labels=table.labels[rows], groups=[table.groups[i] for i in rows], generators=[], sources=[],
         prior=table.prior, lengths=table.lengths[rows],
         scores={name: values[rows] for name, values in table.scores.items()}, kinds=table.kinds,
+        probabilities={name: values[rows] for name, values in table.probabilities.items()},
     )  # fmt: skip
 
 

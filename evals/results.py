@@ -128,6 +128,20 @@ class Difference(Frozen):
     difference: Figure
 
 
+class Flips(Frozen):
+    """Files on which a disturbance moved the agent's probability to the other side of the prior.
+
+    Attributes:
+        files: Files that were compared.
+        flipped: Of these, on how many it crossed.
+        withheld: Of the flipped, on how many the undisturbed verdict had been inconclusive.
+    """
+
+    files: int
+    flipped: int
+    withheld: int
+
+
 class ProtocolResult(Frozen):
     """One protocol.
 
@@ -136,6 +150,7 @@ class ProtocolResult(Frozen):
         left_out: Pictures that were too small for the chain, by class.
         broken: Pictures that could not be judged, and why.
         losses: Paired difference to the protocol that this one is a disturbance of.
+        flips: The same comparison of the agent's verdicts.
         without_effect: Tools without which the agent said exactly the same.
     """
 
@@ -157,6 +172,7 @@ class ProtocolResult(Frozen):
     sources: tuple[Source, ...]
     differences: tuple[Difference, ...]
     losses: tuple[Difference, ...] = ()
+    flips: Flips | None = None
     without_effect: tuple[str, ...] = ()
 
     def system(self, name: str) -> System | None:

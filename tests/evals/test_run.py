@@ -101,6 +101,11 @@ def test_a_disturbance_that_blinds_the_tool_is_a_loss(items, tmp_path: Path) -> 
     )  # fmt: skip
     loss = next(loss for loss in result.protocols[1].losses if loss.ours == "fragile")
     assert loss.difference.value == pytest.approx(-0.5, abs=0.08)
+    flips = result.protocols[1].flips
+    assert flips is not None
+    assert flips.files == 240 * 3
+    assert flips.withheld <= flips.flipped
+    assert flips.flipped == pytest.approx(360, abs=60), "light pictures were above the prior, and fall below it"
     assert [(t.outcome, t.certain) for t in result.targets] == [("missed", True), ("reached", True)]
 
 
