@@ -248,8 +248,8 @@ def summarise(
         files=measured.files, draws=spec.draws, left_out=dict(sorted(measured.source.left_out.items())),
         broken=measured.source.broken, leaks=measured.leaks, systems=figures.systems(table, **at),
         groups=breakdown.groups(table, ranked, **at), labels=breakdown.labels(table, **at),
-        sources=breakdown.sources(table), differences=figures.differences(table, best, **at), losses=losses, flips=flips,
-        without_effect=needless,
+        sources=breakdown.sources(table), differences=figures.differences(table, best, **at), losses=losses,
+        flips=flips, without_effect=needless,
     )  # fmt: skip
 
 

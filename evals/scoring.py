@@ -1,8 +1,8 @@
 """Scores files with the very tools and the very fusion that the service uses, and keeps what the tools said.
 
-What a tool says of a file depends on nothing but the bytes, the tool's version and the budget; so it is kept on disk
-under those three, and a run that was broken off, or repeated, goes on where it stopped. Fusion is cheap and is always
-done anew.
+What a tool says of a file depends on nothing but the bytes, the tool and the budget; so it is kept on disk under those
+three (`evals.kept` says when a tool is the same), and a run that was broken off, or repeated, goes on where it stopped.
+Fusion is cheap and is always done anew.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from PIL import Image
 from agent.calibration import Calibration
 from agent.fusion import fuse
 from agent.verdict import Verdict
+from evals.kept import code_of
 from tools.contract import Budget, Detector, Evidence
 from tools.errors import ImageError
 from tools.image import SourceImage
@@ -106,7 +107,9 @@ class Scorer:
         self.budget = budget
         self.fresh = 0
         self._shelves = {
-            name: Shelf(kept / f"{name}-{_safe(tool.version)}-{budget.level}-{budget.max_tiles}.tsv")
+            name: Shelf(
+                kept / f"{name}-{_safe(tool.version)}-{code_of(tool)[:12]}-{budget.level}-{budget.max_tiles}.tsv"
+            )
             for name, tool in self.tools.items()
             if kept is not None
         }
