@@ -71,6 +71,10 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     return look(shipped(), rgb, most=8, seed=seed).features
 
 
+APART = {"semantic": 100}
+"""Where a tool's aligned draws are counted from: its twins are other files than those of the same number elsewhere."""
+
+
 def semantic_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     """The features that `semantic` reads."""
     return clip.look(_tower(), rgb, most=9, seed=seed).features
@@ -196,8 +200,8 @@ def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
     return float(roc_auc_score([rows[i].example.label == "generated" for i in chosen], logits[chosen]))
 
 
-def write_scores(rows: list[Measured], logits: Table, file: Path) -> None:
-    """Held-out scores, one line an example that was scored."""
+def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0) -> None:
+    """Held-out scores, one line an example that was scored. Aligned draws are counted from `apart`."""
     key = folds.keys(
         ["" if r.example.label == "real" else r.example.generator for r in rows],
         [r.example.item.prompt for r in rows],
@@ -210,10 +214,10 @@ def write_scores(rows: list[Measured], logits: Table, file: Path) -> None:
         for row, value, fold in zip(rows, logits, key, strict=True):
             e = row.example
             if np.isfinite(value):
-                name = fold.name if e.kind == "matched" else "taef2"
+                name, draw = (fold.name, e.draw) if e.kind == "matched" else ("taef2", e.draw + apart)
                 writer.writerow(
                     [
-                        *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, e.draw),
+                        *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, draw),
                         *(e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}"),
                     ]
                 )
@@ -257,7 +261,7 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     for name, value in figures.items():
         print(f"  {name}: {value}", flush=True)
     aligned = np.array([row.example.kind == "aligned" for row in rows])
-    write_scores(rows, np.where(aligned, strict, logits), OOF / f"{tool}.csv")
+    write_scores(rows, np.where(aligned, strict, logits), OOF / f"{tool}.csv", APART.get(tool, 0))
     generated = np.array([row.example.label == "generated" for row in rows])
     head = fit(means(rows), generated, balance(rows, share), strength)
     write_weights(
