@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -97,9 +97,7 @@ def _box(mask: Mask) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _laid(
-    ground: Pixels, part: Pixels, shape: Mask, centre: tuple[float, float], soft: float
-) -> tuple[Pixels, Mask]:
+def _laid(ground: Pixels, part: Pixels, shape: Mask, centre: tuple[float, float], soft: float) -> tuple[Pixels, Mask]:
     """`part`, cut by `shape`, laid on `ground` about `centre` (row, column in fractions); what lies outside is lost."""
     height, width = ground.shape[:2]
     rows, columns = shape.shape
@@ -284,15 +282,15 @@ def _region(rgb: Pixels, rng: np.random.Generator) -> Mask:
 
 
 def training_edits(
-    hosts: Sequence[Item], draws: int, seed: int, passage: Passage | None = None
+    hosts: Sequence[Item], draws: Iterable[int], seed: int, passage: Passage | None = None
 ) -> Iterator[EditedItem]:
-    """`draws` made pairs of each of `hosts`, with free shapes and regions grown by colour; donors are among `hosts`.
+    """One made pair for each of `hosts` and each of the numbers `draws`, with free shapes and regions grown by colour.
 
-    Where `passage` is given, every fifth pair is regenerated.
+    Donors are among `hosts`. Where `passage` is given, every fifth pair is regenerated.
     """
     kinds = kinds_with(passage)
     for number, host in enumerate(hosts):
-        for draw in range(draws):
+        for draw in draws:
             rng = np.random.default_rng([seed, seed_of(host.id, draw)])
             other = hosts[int(rng.integers(len(hosts)))]
             rgb, donor = (_past(_pane(item, rng), rng) for item in (host, other))
