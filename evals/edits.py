@@ -89,7 +89,8 @@ def png(rgb: Pixels) -> bytes:
 
 def _blend(ground: Pixels, over: npt.NDArray[np.floating] | Pixels, weight: Floats) -> Pixels:
     mixed = ground + (over.astype(np.float32) - ground) * weight[..., None]
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    pixels: Pixels = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    return pixels
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:
@@ -193,6 +194,7 @@ def retouched(scene: Scene, rng: np.random.Generator) -> Done:
     how = str(rng.choice(["noise", "median", "blur", "sharpen", "jpeg"]))
     picture = Image.fromarray(scene.rgb)
     strength = float(rng.random())
+    over: npt.NDArray[np.float64] | Pixels
     if how == "noise":
         over = scene.rgb + rng.normal(0, 2.5 + 6 * strength, scene.rgb.shape)
     elif how == "median":
@@ -276,7 +278,7 @@ def _past(rgb: Pixels, rng: np.random.Generator) -> Pixels:
 def _region(rgb: Pixels, rng: np.random.Generator) -> Mask:
     found = grown_by_colour(rgb, rng) if rng.random() < 0.5 else None
     while found is None:
-        shape = free_shape(*rgb.shape[:2], rng)
+        shape = free_shape((rgb.shape[0], rgb.shape[1]), rng)
         found = shape if fits(shape) else None
     return found
 

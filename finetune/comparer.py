@@ -102,7 +102,8 @@ def train(samples: list[Sample], *, epochs: int, seed: int, kept: Path) -> Compa
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for i in order[place * BATCH : (place + 1) * BATCH]:
-            loss = loss_of(network, *pairs[i], rng) / BATCH
+            altered, untouched = pairs[i]
+            loss = loss_of(network, altered, untouched, rng) / BATCH
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
@@ -120,7 +121,8 @@ def train(samples: list[Sample], *, epochs: int, seed: int, kept: Path) -> Compa
                 part,
             )
             part.replace(kept)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def ask(network: Comparer, sample: Sample) -> Answer:

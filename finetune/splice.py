@@ -192,9 +192,8 @@ def measure(data: Path, taef2: Path | None, count: int, seed: int) -> None:
         hit = metrics.pointing_accuracy([_heat(evidence, image)], [item.mask]) if item.kind else float("nan")
         rows.append((item.host.id, item.kind, evidence.score, hit))
     untouched = [row for row in rows if not row[1]]
-    print(
-        f"{count} made edits of {len({row[0] for row in rows})} COCO pictures and as many untouched; {silent} abstained."
-    )
+    hosts = len({row[0] for row in rows})
+    print(f"{count} made edits of {hosts} COCO pictures and as many untouched; {silent} abstained.")
     print("\n| kind | n | AUROC against untouched | pointing accuracy |\n|---|---|---|---|")
     for kind in ("all", *KINDS):
         chosen = [row for row in rows if row[1] and kind in ("all", row[1])]

@@ -27,7 +27,9 @@ FOLDS = 3
 HELD = 0
 """The fold that no training sees: scores for calibration are of its hosts."""
 SEED = 20
-DRAWS = {"train": 3, "photos": 1, "generated": 1}
+DRAWS = {"train": 4, "photos": 2, "generated": 1}
+"""Pairs made of each host, by its group."""
+HELD_DRAWS = 2
 GENERATED = 180
 """Generated pictures that serve as hosts."""
 
@@ -93,7 +95,7 @@ def chunks(data: Path, held: bool = False) -> Iterator[tuple[str, list[Item], in
         held: The hosts of the fold that no training sees, instead of the others.
     """
     groups = hosts(data)
-    for draw in range(max(DRAWS.values())):
+    for draw in range(HELD_DRAWS if held else max(DRAWS.values())):
         for group, items in groups.items():
             for fold in [HELD] if held else [fold for fold in range(FOLDS) if fold != HELD]:
                 chosen = [item for item in items if fold_of(item.id) == fold]
@@ -122,7 +124,7 @@ def make(data: Path, taef2: Path, work: Path) -> None:
         samples = [sample_of(item) for item in training_edits(chosen, [draw], SEED, passage.passage)]
         part = done.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez(file, **_packed(samples))
+            np.savez(file, allow_pickle=False, **_packed(samples))
         part.replace(done)
         print(f"{name}: {len(samples)} samples", flush=True)
 

@@ -73,7 +73,8 @@ def _smooth(plane: Plane, times: int) -> Plane:
 
 def _corners(luma: Plane) -> npt.NDArray[np.intp]:
     """Rows and columns of the strongest corners that are the greatest within 3 px, spread over the picture."""
-    dy, dx = np.gradient(_smooth(luma, 1))
+    soft = _smooth(luma, 1)
+    dy, dx = np.gradient(soft, axis=0), np.gradient(soft, axis=1)
     yy, xx, xy = (_smooth(product, 2) for product in (dy * dy, dx * dx, dy * dx))
     strength = (yy * xx - xy * xy) / (yy + xx + 1.0)
     strength[:24], strength[-24:], strength[:, :24], strength[:, -24:] = 0, 0, 0, 0
@@ -97,9 +98,11 @@ def _corners(luma: Plane) -> npt.NDArray[np.intp]:
 
 
 def _directions(luma: Plane, points: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    dy, dx = (_smooth(part.astype(np.float32), 6) for part in np.gradient(_smooth(luma, 2)))
+    soft = _smooth(luma, 2)
+    dy, dx = (_smooth(np.gradient(soft, axis=axis).astype(np.float32), 6) for axis in (0, 1))
     rows, columns = points.T
-    return np.arctan2(dy[rows, columns], dx[rows, columns]).astype(np.float64)
+    angles: npt.NDArray[np.float64] = np.arctan2(dy[rows, columns], dx[rows, columns]).astype(np.float64)
+    return angles
 
 
 def _described(luma: Plane, points: npt.NDArray[np.intp], angles: npt.NDArray[np.float64], reach: float) -> Plane:

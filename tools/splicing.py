@@ -119,7 +119,8 @@ def restored(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Comparer:
     """The network in a weight file, ready to be asked."""
     network = Comparer()
     network.load_state_dict({key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()})
-    return network.eval()
+    network.eval()
+    return network
 
 
 @dataclass(frozen=True, slots=True)
