@@ -82,7 +82,7 @@ def test_shapes_are_of_the_stated_size_and_repeat() -> None:
     found = [mask for seed in range(12) if (mask := grown_by_colour(halves, np.random.default_rng(seed))) is not None]
     assert found
     for mask in found:
-        assert mask[70:110, 70:150].mean() > 0.95
+        assert mask[75:105, 75:145].mean() > 0.95
         assert mask[:50].mean() < 0.05
 
 

@@ -43,22 +43,27 @@ def spoken(finding: Finding) -> set[float]:
     return {float(number) for number in re.findall(r"\d+(?:\.\d+)?", finding.text)}
 
 
+def saved(rgb: np.ndarray, quality: int = 88) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(encoded(Image.fromarray(rgb), quality=quality))))
+
+
 @pytest.fixture(scope="module")
-def noisy_part() -> np.ndarray:
-    """A smooth photograph-like picture with a square of strong noise at the bottom right."""
-    rgb = np.asarray(picture(512, 384, seed=2)).astype(np.float32)
-    rgb[208:336, 320:464] += np.random.default_rng(0).normal(0, 14, (128, 144, 3))
-    return np.rint(rgb.clip(0, 255)).astype(np.uint8)
+def pasted() -> np.ndarray:
+    """A picture that was a JPEG, with a part at the bottom right that never was one."""
+    fresh = rough(512, 384)
+    rgb = saved(fresh).copy()
+    rgb[208:336, 320:464] = fresh[208:336, 320:464]
+    return rgb
 
 
-def test_a_part_with_other_noise_is_marked_and_the_same_bytes_give_the_same_evidence(noisy_part: np.ndarray) -> None:
-    first, source = examined(noisy_part)
-    second, _ = examined(noisy_part)
-    plain, _ = examined(np.asarray(picture(512, 384, seed=2)))
+def test_a_part_of_another_past_is_marked_and_the_same_bytes_give_the_same_evidence(pasted: np.ndarray) -> None:
+    first, source = examined(pasted)
+    second, _ = examined(pasted)
+    plain, _ = examined(saved(rough(512, 384)))
     assert first.model_copy(update={"ms": 0.0}) == second.model_copy(update={"ms": 0.0})
     assert first.score is not None
     assert plain.score is not None
-    assert first.score > plain.score + 0.1
+    assert first.score > plain.score + 0.3
     marks = map_of(first, source)
     assert marks.shape == map_of(first, source, "splice_trust").shape == (24, 32)
     y, x = np.unravel_index(int(marks.argmax()), marks.shape)
@@ -115,13 +120,13 @@ def test_abstains_on_what_it_cannot_judge(image: Image.Image, because: str) -> N
     assert because in str(evidence.abstained_because)
 
 
-def test_a_picture_turned_by_exif_is_marked_where_a_viewer_sees_it(noisy_part: np.ndarray) -> None:
+def test_a_picture_turned_by_exif_is_marked_where_a_viewer_sees_it(pasted: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright = np.ascontiguousarray(np.rot90(noisy_part, -1))
+    upright = np.ascontiguousarray(np.rot90(pasted, -1))
     evidence, source = examined(np.ascontiguousarray(as_in_file(upright, 6)), exif=exif.tobytes())
     assert (source.width, source.height) == (384, 512)
-    plain, _ = examined(noisy_part)
+    plain, _ = examined(pasted)
     assert evidence.score == plain.score
     assert evidence.regions[0].place == "bottom left"
 
@@ -162,18 +167,18 @@ def test_features_see_what_they_are_named_after() -> None:
     at = {name: i for i, name in enumerate(NAMES)}
     assert left[at["noise/square3"]] > right[at["noise/square3"]] + 1
     assert right[at["resampling/lag_0_1"]] > left[at["resampling/lag_0_1"]] + 0.3
-    saved = np.asarray(Image.open(io.BytesIO(encoded(Image.fromarray(base), quality=40))))
-    (blocked,) = measure([saved], None)
+    once = saved(base, 40)
+    (blocked,) = measure([once], None)
     columns = blocked[at["grid/column_0"] : at["grid/column_7"] + 1, 4:-4, 4:-4].mean(dim=(1, 2))
     assert int(columns.argmax()) == 7  # the difference across the edge of a block
-    shifted = np.ascontiguousarray(saved[:, 3:-5])
+    shifted = np.ascontiguousarray(once[:, 3:-5])
     (moved,) = measure([shifted], None)
     assert int(moved[at["grid/column_0"] : at["grid/column_7"] + 1, 4:-4, 4:-4].mean(dim=(1, 2)).argmax()) == 4
 
 
 def test_history_tells_a_part_that_was_never_a_jpeg() -> None:
     fresh = rough(512, 384, seed=9)
-    once = np.asarray(Image.open(io.BytesIO(encoded(Image.fromarray(fresh), quality=60)))).copy()
+    once = saved(fresh, 60).copy()
     once[160:, 320:] = fresh[160:, 320:]
     (maps,) = measure([once], None)
     history = maps[-1]
@@ -184,7 +189,7 @@ def test_regions_hang_together_and_a_copy_is_marked() -> None:
     marks = np.full((20, 30), 0.1, np.float32)
     marks[2:6, 3:8] = 0.8
     marks[12:14, 20:28] = 0.9
-    marks[18, 1] = 1.0  # alone, and left out
+    marks[18, 1] = 0.99  # alone, and left out
     found = regions(marks, 0.5, PATCH, (480, 320))
     assert [round(region.x0 * 480) // PATCH for region, _ in found] == [3, 20]
     assert [round(peak, 1) for _, peak in found] == [0.8, 0.9]
@@ -192,7 +197,7 @@ def test_regions_hang_together_and_a_copy_is_marked() -> None:
     copy = Copy(3, points, points + 50, 1.0, 0.0)
     drawn = with_copy(marks, copy, False, PATCH)
     y, x = np.unravel_index(int(drawn.argmax()), drawn.shape)
-    assert (y, x) == (13, 6)
+    assert (y, x) == (12, 6)
     assert drawn[2:6, 3:8] == pytest.approx(0.8)
 
 
