@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from tools.contract import Evidence, Fraction, Frozen, Region, Severity
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 
 Label = Literal["generated", "edited", "laundered", "no_evidence", "authentic", "inconclusive"]
 Confidence = Literal["none", "low", "moderate", "high"]

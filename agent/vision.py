@@ -1,14 +1,14 @@
 """The Vision protocol: who looks at a picture, writes the explanation and answers questions.
 
-Three ways to be one: `ServedVision` (any OpenAI-compatible server), `EmbeddedVision` (in process, `agent.embedded`)
-and `ScriptedVision` (fixed replies, for tests). Where none is to be had, `agent.template` narrates and says so.
+Three ways to be one: `agent.served` (any OpenAI-compatible server), `agent.embedded` (in process) and `agent.scripted`
+(fixed replies, for tests). `agent.voices` chooses. Where none is to be had, `agent.template` narrates and says so.
 """
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from agent.verdict import Report, Sentence, Verdict, Writer
+from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
 from tools.contract import Evidence
 
 
@@ -32,8 +32,10 @@ class Vision(Protocol):
         """Looks at the picture, blind to all other evidence."""
         ...
 
-    async def narrate(self, verdict: Verdict, evidence: tuple[Evidence, ...]) -> tuple[Sentence, ...]:
-        """Writes the explanation from the evidence; each sentence cites evidence ids."""
+    async def narrate(
+        self, verdict: Verdict, evidence: tuple[Evidence, ...], contributions: tuple[Contribution, ...] = ()
+    ) -> tuple[Sentence, ...]:
+        """Writes the explanation from the evidence; each sentence cites evidence ids, or `verdict`."""
         ...
 
     async def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:

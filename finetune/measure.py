@@ -1,6 +1,6 @@
 """Measures the shipped `patch` and `inversion` on test/ and pairs/, through the format-matching chain.
 
-    python -m finetune.measure --data DIR [--tool patch|inversion] [--draws 3]
+    python -m finetune.measure --data DIR [--tool patch|inversion] [--draws 3] [--sides 224 320]
 
 Runs the detectors themselves on encoded files and prints a Markdown table for RESULTS.md. The interval is a
 bootstrap over items (over pairs for pairs/) of the AUROC that is averaged over the draws. Nothing is chosen by it.
@@ -25,6 +25,7 @@ from tools.contract import Budget, Detector
 from tools.image import SourceImage
 from tools.tiles import Head, sigmoid
 
+CHAINS = {chain.side: chain for chain in (MATCHED, LARGER)}
 Scores = dict[str, tuple[Item, list[float]]]
 
 
@@ -32,8 +33,7 @@ def scores(tool: Detector, items: list[Item], draws: int, side: int) -> tuple[Sc
     """The score of each draw of each item, and how many files the tool abstained on."""
     found: dict[str, tuple[Item, list[float]]] = {}
     abstained = 0
-    chain = MATCHED if side == MATCHED.side else LARGER
-    for example in matched(items, draws, chain):
+    for example in matched(items, draws, CHAINS[side]):
         evidence = tool.examine(SourceImage.open(example.data, "example.jpg"), Budget())
         if evidence.score is None:
             abstained += 1
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tool", choices=sorted(every))
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--sides", type=int, nargs="+", choices=list(CHAINS), default=list(CHAINS))
     options = parser.parse_args()
     print(
         "| tool | version | data | side | items | AUROC [95 %] | photographs leaning | generated leaning | abstained |"
@@ -96,7 +97,7 @@ def main() -> None:
             ("pairs", datasets.pairs(options.data)),
             ("test", datasets.labelled(options.data, "test")),
         ):
-            for side in (MATCHED.side, LARGER.side):
+            for side in options.sides:
                 table, abstained = scores(tool, items, options.draws, side)
                 found = list(table.values())
                 low, high = interval(found)

@@ -124,12 +124,11 @@ def score(name: str, data: Path, taef2: Path, work: Path, out: Path) -> str:
     Raises:
         ConfigurationError: There is no such detector, or it carries trained weights.
     """
-    from tools.catalogue import detectors
-
     from evals import datasets
     from finetune import examples
     from finetune.heads import MEASURES
     from finetune.twins import twins
+    from tools.catalogue import detectors
     from tools.contract import Budget
     from tools.image import SourceImage
 

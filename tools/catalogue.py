@@ -52,7 +52,8 @@ def _in_files(package: ModuleType) -> Iterator[tuple[str, Detector]]:
             module = import_module(name)
         except Exception as error:  # a broken file must be named, whatever it raised
             raise ConfigurationError(
-                f"The detector file {name} cannot be imported: {error}.", remedy="Repair or remove it.",
+                f"The detector file {name} cannot be imported: {str(error).rstrip('.')}.",
+                remedy="Repair or remove it.",
                 code="broken_detector",
             ) from error  # fmt: skip
         for attribute, value in sorted(vars(module).items()):
@@ -67,7 +68,7 @@ def _in_points(points: Iterable[EntryPoint]) -> Iterator[tuple[str, Detector]]:
             loaded = point.load()
         except Exception as error:  # third-party code may raise anything
             raise ConfigurationError(
-                f"The detector of {place} cannot be loaded: {error}.",
+                f"The detector of {place} cannot be loaded: {str(error).rstrip('.')}.",
                 remedy="Repair or uninstall the package that brings it.",
                 code="broken_detector",
             ) from error

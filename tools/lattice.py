@@ -118,7 +118,8 @@ def lattice_sigmas(spectrum: Plane, width: int, blocks: int, period: int, *, cod
 
     def level(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         near = _gather(log, rows[:, None] + offsets[:, 0], columns[:, None] + offsets[:, 1], width)
-        return near.sum(axis=1) / len(offsets)
+        mean: npt.NDArray[np.float64] = near.mean(axis=1)
+        return mean
 
     around = level(_SQUARE)
     lines = np.maximum(level(np.stack([line, still], axis=1)), level(np.stack([still, line], axis=1)))

@@ -10,11 +10,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from agent import fusion
-from agent.calibration import ALL, Calibration, load
+from agent.calibration import ALL, SHIPPED, Calibration, load
 from agent.fusion import fuse
 from evals.metrics import balanced_weights
 from finetune import calibrate as module
-from finetune.calibrate import Spoken, calibrate
+from finetune.calibrate import Spoken, calibrate, card
 from finetune.logistic import conformal_above, fit_logistic
 from finetune.scores import COLUMNS, Rows, read
 from finetune.stacking import fit_stack
@@ -72,10 +72,10 @@ def made() -> Calibration:
 
 def test_only_what_is_shown_on_both_kinds_has_weight(made):
     assert made.tools["good"].weight > 0.5
-    assert "use shown out of fold" in made.tools["good"].because
+    assert "use shown on held-out pictures" in made.tools["good"].because
     for name, reason in {
-        "subject": "on aligned rows it does not beat the base rate",
-        "noise": "on matched rows it does not beat the base rate",
+        "subject": "photographs against their own passage through an autoencoder it told no more than guessing",
+        "noise": "on held-out pictures it told no more than guessing",
         "unpaired": "it has no aligned rows",
     }.items():
         assert made.tools[name].weight == 0
@@ -209,6 +209,15 @@ def test_the_command_writes_a_file_that_fusion_reads(tmp_path, monkeypatch, caps
     reordered = (tmp_path / "good.csv").read_text().splitlines()
     (tmp_path / "good.csv").write_text("\n".join([reordered[0], *reversed(reordered[1:])]))
     assert read(tmp_path)[1] == read_back.data_sha256, "the hash does not depend on the order of lines"
+
+
+def test_the_shipped_card_is_that_of_the_shipped_file():
+    assert SHIPPED.with_suffix(".md").read_text(encoding="utf-8") == card(load())
+
+
+def test_the_shipped_file_is_that_of_the_committed_scores():
+    folder = Path(module.__file__).with_name("oof")
+    assert read(folder)[1] == load().data_sha256, "the scores changed: run finetune.calibrate again"
 
 
 def test_no_scores_give_a_calibration_without_tools(tmp_path):

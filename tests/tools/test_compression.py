@@ -88,7 +88,7 @@ def test_a_double_jpeg_names_its_first_quality(photos: list[Image.Image], first:
     assert named >= least
 
 
-@pytest.mark.parametrize("quality", [60, 75, 85, 90, 95])
+@pytest.mark.parametrize("quality", [60, 85, 95])
 def test_a_single_jpeg_is_not_called_double(photos: list[Image.Image], quality: int) -> None:
     flagged = [examine(encoded(photo, quality=quality), "quick").measurements.get("double_jpeg") for photo in photos]
     assert flagged.count("no") >= 11

@@ -64,7 +64,7 @@ def test_findings_follow_the_score_and_speak_only_of_numbers_they_carry(
 
 
 def test_budgets_bound_the_tiles_that_are_reconstructed() -> None:
-    image = picture(1200, 1200)
+    image = picture(720, 720)
     judged = {}
     for level in ("quick", "standard", "thorough"):
         evidence, _ = examined(image, Budget.model_validate({"level": level}))
@@ -134,8 +134,11 @@ def test_features_are_finite_named_and_answer_to_what_a_generator_would_change()
     assert len(set(NAMES)) == len(NAMES)
     assert np.isfinite(plain.features).all()
     assert plain.error.shape == (TILE, TILE)
-    at = NAMES.index("returned/strength")
-    assert soft.features[at] < plain.features[at] - 0.5
+    for reading in ("residual/strength", "inverted/strength", "noise_0.08/along_residual"):  # no noise left to find
+        at = NAMES.index(reading)
+        assert soft.features[at] < plain.features[at] - 0.3
+    at = NAMES.index("returned/lag_0_1")  # and what comes back differs smoothly
+    assert soft.features[at] > plain.features[at] + 0.1
     for flat in (0, 255):
         extreme = measure(shipped(), np.full((64, 64, 3), flat, dtype=np.uint8), [(0, 0)], 64, seed=1)[0]
         assert np.isfinite(extreme.features).all()

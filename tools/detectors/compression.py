@@ -65,7 +65,7 @@ _LIMIT_EARLIER = (
 _LIMIT_ORDINARY = "Messengers, websites and photo programs re-save pictures; a second compression is ordinary."
 
 
-@detector(name="compression", version="1.0", target="context", cost=10.0)
+@detector(name="compression", version="1.0", target="context", cost=9.0)
 def compression(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Reads how the picture was compressed: JPEG quality, earlier compressions, the block grid, an error level map."""
     began = time.perf_counter()

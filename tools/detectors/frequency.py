@@ -60,7 +60,7 @@ class _Codec:
     quality: int
 
 
-@detector(name="frequency", version="1.0", target="generated", cost=16.0)
+@detector(name="frequency", version="1.0", target="generated", cost=6.0)
 def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Looks for periodic traces of upsampling in the noise, and compares the spectrum's fall with photographs."""
     began = time.perf_counter()
@@ -142,8 +142,8 @@ def _applicability(quality: int, short: int) -> float:
 
 
 def _blocks(image: SourceImage, budget: Budget) -> tuple[list[Plane], float]:
-    """Residuals of blocks as large as the picture allows (up to 1024 px a side), and the share that they cover."""
-    height, width = (min(side, BLOCK) // SIDE_STEP * SIDE_STEP for side in (image.height, image.width))
+    """Residuals of equal blocks of up to 1024 px a side that divide the picture, and the share that they cover."""
+    height, width = (side // math.ceil(side / BLOCK) // SIDE_STEP * SIDE_STEP for side in (image.height, image.width))
     corners = [
         (top, left)
         for top in range(0, image.height - height + 1, height)

@@ -75,8 +75,10 @@ def walk(store: Store) -> tuple[list[Manifest], bool]:
         for item in ingredients:
             below = str(item.get("active_manifest") or "")
             kind = str(item.get("relationship") or "componentOf")
+            # What lies under a mere component, or under an input, is itself no more than that.
+            part = relation in ("componentOf", "inputTo") and not sole
             own = min(rank, _standing(store, below, item), key=_ORDER.index)
-            waiting.append((below, depth + 1, kind, alone, own))
+            waiting.append((below, depth + 1, relation if part else kind, alone and not part, own))
     return found, cut
 
 

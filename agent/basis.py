@@ -1,0 +1,199 @@
+"""What the evidence that a sentence cites allows it to say: numbers, places, directions, subjects, strength."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from agent import wording
+from agent.numerals import Known, from_mapping, quantities
+from agent.verdict import Contribution, Verdict
+from tools.contract import Evidence, Finding, Region
+
+VERDICT = "verdict"
+"""The id by which a sentence cites the verdict itself: its probabilities, interval, label and what was not examined."""
+
+HOUSE_RULES = (
+    "That no sign was found is not proof that the picture is a photograph",
+    "The claim is the signer's: it is as good as the signer, and says nothing about what the picture shows",
+    "A signature by a signer on the trust list would decide the question, in either direction",
+    "A copy of the file that was saved less often, or is larger, could change what the tools see",
+    "10 decibans are odds of 10 to 1",
+    "This case holds nothing that answers this question",
+    "It can be asked about the verdict and its reasons, the places, how sure it is, the tools, what was not examined, "
+    "and what would change it",
+    "Evidence that is not calibrated carries no weight in the verdict",
+)
+"""Sentences about how Exposit works: true of every case, and quoted word for word under the id of the verdict."""
+
+_MOST_SEVERE = {"info": 0.55, "weak": 0.65, "moderate": 0.8, "strong": 0.92}
+
+
+@dataclass
+class Basis:
+    """Everything that the cited evidence allows a sentence to say."""
+
+    texts: list[str] = field(default_factory=list)
+    numbers: list[Known] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    speaks: set[tuple[str, str]] = field(default_factory=set)
+    weighs: set[tuple[str, str]] = field(default_factory=set)
+    topics: set[str] = field(default_factory=set)
+    level: float = 0.5
+    weighed: bool = False
+    scored: bool = False
+    abstained: bool = False
+    everywhere: bool = False
+    decided: bool = False
+    authentic: bool = False
+    undecided: bool = False
+    none_found: bool = False
+    confidence: str = ""
+    even: set[str] = field(default_factory=set)
+
+    @property
+    def text(self) -> str:
+        return ". ".join(self.texts)
+
+
+def basis_of(
+    cited: list[Evidence], verdict: Verdict | None, whole: Verdict, contributions: tuple[Contribution, ...]
+) -> Basis:
+    """The basis that `cited` gives, with `verdict` where it is cited itself; `whole` is the case's verdict."""
+    basis = Basis()
+    ids = {item.id for item in cited}
+    levels = []
+    for item in cited:
+        levels.append(_take_evidence(basis, item))
+    for entry in contributions:
+        if entry.evidence_id not in ids:
+            continue
+        basis.weighed = True
+        basis.texts.append(entry.because)
+        size = abs(entry.llr)
+        basis.numbers += [
+            Known(entry.decibans, "db"),
+            Known(entry.llr, None, "weight"),
+            Known(math.exp(min(size, 50.0)), "times", "weight"),
+            Known(_without(entry, whole), "fraction", "without"),
+        ]
+        if size > 0.005:
+            basis.weighs.add((entry.target, "for" if entry.llr > 0 else "against"))
+        levels.append(1 / (1 + math.exp(-min(size, 50.0))))
+    for conflict in whole.conflicts:
+        if ids & set(conflict.evidence_ids) or verdict is not None:
+            basis.texts.append(conflict.text)
+    if verdict is not None:
+        levels = [_take_verdict(basis, verdict)] + (levels if verdict.decided_by == "provenance" else [])
+        basis.numbers.append(Known(len(contributions), None, "count"))
+    basis.numbers.append(Known(len(ids), None, "count"))
+    basis.level = max(levels, default=0.5)
+    return basis
+
+
+def _take_evidence(basis: Basis, item: Evidence) -> float:
+    texts = [finding.text for finding in item.findings] + list(item.limits)
+    texts += [ref.caption for ref in item.maps]
+    if item.abstained_because is not None:
+        basis.abstained = True
+        texts.append(item.abstained_because)
+    else:
+        basis.scored = True
+    level = 0.5
+    basis.topics |= wording.TOPICS.get(item.detector, set()) | set(wording.subjects(item.detector.replace("_", " ")))
+    for claim in item.claims:
+        texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
+        basis.topics |= {"metadata", "prompt"} if claim.prompt else {"metadata"}
+        if claim.rank == "trusted" and claim.depth == 0:
+            basis.decided = True
+            basis.authentic = basis.authentic or claim.says == "camera"
+            level = 0.99
+        if claim.rank != "invalid":
+            target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(
+                claim.says
+            )
+            if target:
+                basis.speaks.add((target, "for"))
+    for finding in item.findings:
+        basis.numbers += from_mapping(finding.numbers.items(), finding.text)
+        _take_polarity(basis, finding)
+        level = max(level, _MOST_SEVERE[finding.severity] if finding.polarity != "neutral" else 0.5)
+        if finding.region is not None:
+            basis.regions.append(finding.region)
+    basis.regions += item.regions
+    basis.everywhere = basis.everywhere or any(finding.region is None for finding in item.findings)
+    basis.numbers += from_mapping(item.measurements.items(), " ".join(texts))
+    basis.numbers.append(Known(item.applicability, "fraction"))
+    if item.score is not None:
+        basis.numbers.append(Known(item.score, "fraction"))
+    for text in texts:
+        basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
+    basis.texts += [text for text in texts if text]
+    basis.texts.append(f"{item.detector} {item.id}")
+    return level
+
+
+def _take_polarity(basis: Basis, finding: Finding) -> None:
+    opposite = {"generated": ("camera", "against"), "camera": ("generated", "against")}
+    if finding.polarity != "neutral":
+        basis.speaks.add((finding.polarity, "for"))
+    if finding.polarity in opposite:
+        basis.speaks.add(opposite[finding.polarity])
+    if finding.polarity == "camera":
+        basis.speaks.add(("edited", "against"))
+
+
+def _take_verdict(basis: Basis, verdict: Verdict) -> float:
+    basis.numbers += [
+        Known(verdict.p_generated, "fraction", "generated"),
+        Known(1 - verdict.p_generated, "fraction", "generated", complement=True),
+        Known(verdict.prior, "fraction", "prior"),
+        Known(0.9, "fraction", "interval"),  # its level, part of the contract
+        *(Known(bound, "fraction", "generated") for bound in verdict.interval),
+        *(Known(ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items()),
+        *(Known(10 * math.log10(r), "db", t) for t, r in verdict.likelihood_ratio.items() if r > 0),
+        *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
+    ]
+    for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
+        if p is not None and 0.4 <= p <= 0.6:
+            basis.even.add(target)
+        if p is not None and abs(p - 0.5) > 0.05:
+            sign = "for" if p > 0.5 else "against"
+            basis.speaks.add((target, sign))
+            basis.weighs.add((target, sign))
+    if verdict.p_edited is not None:
+        basis.numbers.append(Known(verdict.p_edited, "fraction", "edited"))
+        basis.numbers.append(Known(1 - verdict.p_edited, "fraction", "edited", complement=True))
+        basis.numbers += [Known(bound, "fraction", "edited") for bound in verdict.interval_edited or ()]
+    if verdict.label in ("no_evidence", "inconclusive"):
+        basis.undecided = True
+    basis.none_found = verdict.label == "no_evidence"
+    if verdict.label == "authentic":
+        basis.authentic = True
+        basis.speaks |= {("camera", "for"), ("generated", "against")}
+    if verdict.label == "laundered":
+        basis.speaks |= {("generated", "for"), ("edited", "for"), ("camera", "for")}
+    if verdict.decided_by == "provenance":
+        basis.decided = True
+        if verdict.label in ("generated", "edited"):
+            basis.speaks.add((verdict.label, "for"))
+    basis.confidence = verdict.confidence
+    basis.texts.append(f"Confidence in this verdict is graded “{verdict.confidence}”")
+    basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
+    basis.texts = [text for text in basis.texts if text]
+    for text in (verdict.abstained_because or "", *verdict.not_examined):
+        basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
+    basis.topics |= {"metadata"} if verdict.decided_by == "provenance" else set()
+    p = verdict.p_generated
+    if verdict.label == "edited" and verdict.p_edited is not None:
+        p = verdict.p_edited
+    return 0.99 if verdict.decided_by == "provenance" else max(p, 1 - p)
+
+
+def _without(entry: Contribution, verdict: Verdict) -> float:
+    """The probability of `entry`'s question had this one piece of evidence not been there."""
+    ratio = verdict.likelihood_ratio.get(entry.target)
+    if not ratio:
+        return verdict.p_generated if entry.target == "generated" else verdict.p_edited or 0.0
+    odds = math.log(ratio) - entry.llr + math.log(verdict.prior / (1 - verdict.prior))
+    return 1 / (1 + math.exp(-max(min(odds, 50.0), -50.0)))

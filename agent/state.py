@@ -1,0 +1,94 @@
+"""What the graph carries from node to node, and what each run is given. Hashes and evidence; never pixels or bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, Protocol, TypedDict
+
+from agent.blobs import BlobStore
+from agent.calibration import Calibration
+from agent.template import TemplateNarrator
+from agent.verdict import (
+    Contribution,
+    DroppedSentence,
+    ImageFacts,
+    PlanStep,
+    Report,
+    Sentence,
+    Verdict,
+    Writer,
+)
+from agent.vision import Vision
+from agent.workers import Examined, Original
+from tools.contract import Budget, Detector, Evidence
+
+Level = Literal["quick", "standard", "thorough"]
+
+
+def merge_evidence(known: tuple[Evidence, ...], new: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Evidence in the order of ids, whatever order it arrived in; a second word under one id replaces the first."""
+    by_id = {item.id: item for item in (*known, *new)}
+    return tuple(by_id[each] for each in sorted(by_id))
+
+
+def merge_timings(known: dict[str, float], new: dict[str, float]) -> dict[str, float]:
+    """Milliseconds a step, in the order of names."""
+    return dict(sorted((known | new).items()))
+
+
+class State(TypedDict, total=False):
+    """The state of one examination."""
+
+    image: ImageFacts
+    plan: tuple[PlanStep, ...]
+    evidence: Annotated[tuple[Evidence, ...], merge_evidence]
+    timings: Annotated[dict[str, float], merge_timings]
+    verdict: Verdict
+    contributions: tuple[Contribution, ...]
+    drafted: tuple[Sentence, ...]
+    explanation: tuple[Sentence, ...]
+    dropped: tuple[DroppedSentence, ...]
+    explained_by: Writer
+    report: Report
+
+
+class Task(TypedDict):
+    """What is sent to one `examine` or `look`."""
+
+    tool: str
+
+
+class RunsTools(Protocol):
+    """What a run needs of `agent.workers.Workers`."""
+
+    async def examine(self, tool: Detector, original: Original, budget: Budget) -> Examined: ...
+
+
+class KeepsReports(Protocol):
+    """What a run needs of `agent.store.Store`."""
+
+    async def finish_case(self, report: Report) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What one run is given: the case, and the parts of the service that work on it."""
+
+    case_id: str
+    created_at: datetime
+    original: Original
+    budget: Budget
+    prior: float
+    tools: Mapping[str, Detector]
+    workers: RunsTools
+    vision: Vision | None
+    voice_because: str
+    template: TemplateNarrator
+    calibration: Calibration
+    originals: BlobStore
+    maps: BlobStore
+    store: KeepsReports
+    versions: Mapping[str, str]
+    inspect_ms: float

@@ -1,0 +1,127 @@
+"""What every face says: no false certainty, nothing called real, other people's text never becomes markup."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from agent.verdict import Contribution, Label, Report
+from tests.conftest import encoded, picture
+from tests.ui.fakes import report as make
+from tools.errors import ImageError
+from tools.image import SourceImage
+from ui import cards, words
+from ui.report import markdown, plain, show
+
+LABELS: tuple[Label, ...] = get_args(Label)
+
+
+def reported(label: Label = "generated", name: str = "a.jpg") -> Report:
+    return make(SourceImage.open(encoded(picture(80, 60)), name), label=label)
+
+
+def printed(report: Report) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    show(report, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.0, "less than 1 in 100"), (0.004, "less than 1 in 100"), (0.01, "about 1 in 100"), (0.5, "about 50 in 100"),
+        (0.834, "about 83 in 100"), (0.99, "about 99 in 100"), (0.9999, "more than 99 in 100"),
+        (1.0, "more than 99 in 100"),
+    ],
+)  # fmt: skip
+def test_a_chance_is_never_none_and_never_certain(p: float, said: str) -> None:
+    assert words.chance(p) == said
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_no_face_calls_a_picture_real_or_says_more_than_the_label(label: Label) -> None:
+    report = reported(label)
+    for text in (printed(report), markdown(report), cards.verdict(report)):
+        assert words.headline(report.verdict).split(".")[0] in " ".join(text.replace("\\", "").split())
+        assert not re.search(r"\b(real|fake|authentic|genuine)\b", re.sub(r"class=.[^>]*", "", text), re.I)
+    said = words.headline(report.verdict)
+    assert ("not proof" in said) == (label == "no_evidence")
+    assert ("signer's claim" in said) == (label == "authentic")
+
+
+def test_the_terminal_has_all_of_it_with_the_verdict_first() -> None:
+    report = reported()
+    text = " ".join(printed(report).split())
+    assert text.startswith("This picture was probably made by a generative model. ")
+    for part in (
+        "about 83 in 100 (90 % interval: 70 to 91 in 100)", "about 50 in 100 was assumed (the prior)",
+        "The block grid is the same in all parts. [splice]", "multiplies the odds by 4.3", "Abstained:",
+        "reverse search", "fixed template, without a language model", "1 sentence was left out", "Case case-0001",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_weight_in_words() -> None:
+    def said(decibans: float, because: str = "") -> str:
+        llr = decibans / 4.343
+        return words.weight(
+            Contribution(evidence_id="a", target="edited", llr=llr, decibans=decibans, bucket="b", because=because)
+        )
+
+    assert said(10) == "+10.0 dB for altered: multiplies the odds by 10"
+    assert said(-3.0) == "-3.0 dB against altered: divides the odds by 2.0"
+    assert said(0, "not calibrated") == "no weight for altered: not calibrated"
+
+
+HOSTILE = "<img src=x onerror=alert(1)>${alert(1)}{{x}}`\"'"
+
+
+class Tags(HTMLParser):
+    """The names of all elements and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs)}
+
+
+def test_hostile_text_stays_text_on_the_page() -> None:
+    report = reported()
+    verdict = report.verdict.model_copy(update={"not_examined": (HOSTILE,), "abstained_because": HOSTILE})
+    image = report.image.model_copy(update={"path": HOSTILE, "notes": (HOSTILE,)})
+    sentences = tuple(one.model_copy(update={"text": HOSTILE, "cites": (HOSTILE,)}) for one in report.explanation)
+    evidence = tuple(
+        one.model_copy(update={"abstained_because": HOSTILE, "limits": (HOSTILE,), "id": HOSTILE, "version": HOSTILE})
+        for one in report.evidence
+    )
+    artifacts = tuple(one.model_copy(update={"text": HOSTILE, "evidence_id": HOSTILE}) for one in report.artifacts)
+    bad = report.model_copy(
+        update={
+            "verdict": verdict, "image": image, "explanation": sentences, "evidence": evidence, "artifacts": artifacts
+        }
+    )  # fmt: skip
+    error = ImageError(HOSTILE, remedy=HOSTILE, code=HOSTILE)
+    pages = (
+        cards.verdict(bad, [HOSTILE]), cards.explanation(bad), cards.evidence(bad), cards.legend(bad),
+        cards.failure(error), cards.running([HOSTILE]),
+    )  # fmt: skip
+    for page in pages:
+        assert "&lt;img" in page
+        assert "<img" not in page
+        assert not set("{}$`") & set(page)
+        parsed = Tags()
+        parsed.feed(page)
+        assert not parsed.found & {"img", "script", "onerror"}
+
+
+def test_hostile_text_stays_text_in_markdown() -> None:
+    assert plain("![a](http://evil.example/x.png) <b>") == (r"\!\[a\]\(http\:\/\/evil\.example\/x\.png\) \<b\>")
+    assert plain("one\n\n# two") == r"one \# two"
