@@ -146,11 +146,13 @@ def fit(data: Path, taef2: Path, work: Path, epochs: int) -> None:
         kept.write_text(json.dumps([asdict(row) for row in rows]))
     logits = cross_fused(rows)
     untouched = [i for i, row in enumerate(rows) if not row.kind and row.photograph]
+    whole = [i for i, row in enumerate(rows) if not row.kind and not row.photograph]
     high = float(np.percentile(logits[untouched], LEVEL))
     mark = float(np.percentile([rows[i].marks for i in untouched], LEVEL))
     figures = {"hosts": len({s.item for s in samples}), "training files": len(samples), "epochs": epochs}
     told = figures | figures_of(rows, logits) | {
         f"level that {LEVEL} % of held-out untouched photographs stay under (log-odds)": round(high, 3),
+        "untouched wholly generated pictures over that level": round(float(np.mean(logits[whole] >= high)), 3),
         f"mark that 99 % of the patches of {LEVEL} % of them stay under": round(mark, 3),
     }  # fmt: skip
     for name, value in told.items():
