@@ -38,7 +38,7 @@ def grown(mask: Mask, by: int) -> Mask:
 
 
 def free_shape(size: tuple[int, int], rng: np.random.Generator) -> Mask:
-    """Within `size` (height, width): a blob, an ellipse or a polygon that takes a share of the picture inside `SHARES`, log-uniformly drawn."""
+    """A blob, an ellipse or a polygon in `size` (height, width), its share of it log-uniform inside `SHARES`."""
     height, width = size
     share = float(np.exp(rng.uniform(np.log(SHARES[0] * 1.3), np.log(SHARES[1] * 0.8))))
     side = np.sqrt(share * height * width)

@@ -20,6 +20,7 @@ from evals import datasets
 from evals.datasets import Item
 from evals.edits import EditedItem, training_edits
 from finetune.taef2 import Taef2
+from tools.errors import ConfigurationError
 from tools.image import SourceImage
 from tools.splicing import cells_of, measured
 
@@ -147,10 +148,15 @@ def read(data: Path, work: Path) -> list[Sample]:
     """Every sample to train on, in a fixed order: each altered one is followed by its untouched one.
 
     Raises:
-        FileNotFoundError: if a chunk is missing; `make` makes it.
+        ConfigurationError: if a chunk is missing.
     """
     samples = []
     for name, _, _ in chunks(data):
+        if not (work / f"{name}.npz").is_file():
+            raise ConfigurationError(
+                f"{work / name}.npz is missing: a run that began it has not ended.",
+                remedy=f"Wait for that run, or delete {name}.begun and start again.",
+            )
         with np.load(work / f"{name}.npz") as file:
             held = dict(file)
         ends = np.cumsum([0, *(int(r * c) for r, c in held["shapes"])])
