@@ -1,6 +1,6 @@
 """Trains and measures `splice`: which part of a picture was made otherwise.
 
-    python -m finetune.splice --data DIR --taef2 DIR [--work runs/splice] [--epochs 8]
+    python -m finetune.splice --data DIR --taef2 DIR [--work runs/splice] [--epochs 9]
     python -m finetune.splice --measure --data DIR [--taef2 DIR] [--count 240]
 
 Training makes edits in photographs of train/ and photos/ (`finetune.tampering`), fits the network on two thirds of
@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--taef2", type=Path, help="folder of the TAEF2 weights; needed for training")
     parser.add_argument("--work", type=Path, default=Path("runs/splice"))
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--count", type=int, default=240, help="made edits to measure on")
     parser.add_argument("--seed", type=int, default=0)
