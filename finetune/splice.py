@@ -37,7 +37,7 @@ from tools.contract import Budget, Evidence
 from tools.copies import find
 from tools.image import SourceImage
 from tools.splicing import PATCH, Comparer, compare
-from tools.suspicion import FLAT, LEVEL, Fusion, pasted_part, with_copy
+from tools.suspicion import FLAT, LEVEL, Fusion, octaves, pasted_part, with_copy
 from tools.tiles import sigmoid
 
 Heat = npt.NDArray[np.float32]
@@ -87,11 +87,12 @@ def asked(network: Comparer, items: Iterable[EditedItem]) -> Iterator[Asked]:
         )  # fmt: skip
 
 
-def fused(rows: list[Asked]) -> tuple[float, float, float]:
-    """Weights of the network's logit and of log(1 + matches), and the bias, both classes counting the same."""
-    table = np.array([(row.network, np.log1p(row.matches)) for row in rows])
+def fused(rows: list[Asked]) -> tuple[float, float, float, float]:
+    """What `Fusion` needs (network, copies, size, bias), both classes counting the same."""
+    table = np.array([(row.network, np.log1p(row.matches), octaves(row.short_side)) for row in rows])
     model = LogisticRegression(C=100.0, class_weight="balanced").fit(table, [bool(row.kind) for row in rows])
-    return float(model.coef_[0][0]), float(max(model.coef_[0][1], 0.0)), float(model.intercept_[0])
+    network, copies, size = model.coef_[0]
+    return float(network), float(max(copies, 0.0)), float(size), float(model.intercept_[0])
 
 
 def cross_fused(rows: list[Asked]) -> npt.NDArray[np.float64]:
@@ -100,10 +101,10 @@ def cross_fused(rows: list[Asked]) -> npt.NDArray[np.float64]:
     half = {name: place % 2 for place, name in enumerate(names)}
     logits = np.zeros(len(rows))
     for side in (0, 1):
-        network, copies, bias = fused([row for row in rows if half[row.item] != side])
+        fusion = Fusion(*fused([row for row in rows if half[row.item] != side]), high=0.0, mark=0.0)
         for i, row in enumerate(rows):
             if half[row.item] == side:
-                logits[i] = bias + network * row.network + copies * np.log1p(row.matches)
+                logits[i] = fusion.logit(row.network, row.matches, row.short_side)
     return logits
 
 

@@ -5,6 +5,7 @@ Marks are rows x columns of square patches: the probability that a patch was mad
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +29,15 @@ class Fusion:
     """How the network's logit and matched key points make one, and the level from which it counts.
 
     Attributes:
-        network, copies, bias: z = bias + network · logit + copies · log(1 + matches).
+        network, copies, size, bias: z = bias + network · logit + copies · log(1 + matches) + size · `octaves`. The more
+            patches a picture has, the higher its highest mark by chance, so that `size` is negative.
         high: z that LEVEL percent of held-out untouched photographs stay under.
         mark: Mark that 99 percent of their patches stay under.
     """
 
     network: float
     copies: float
+    size: float
     bias: float
     high: float
     mark: float
@@ -44,9 +47,15 @@ class Fusion:
         """As training wrote it beside the network."""
         return cls(*weights.load("splice")["levels"].astype(np.float64).tolist())
 
-    def logit(self, network: float, matches: int) -> float:
-        """The logit that a picture was altered in part."""
-        return self.bias + self.network * network + self.copies * float(np.log1p(matches))
+    def logit(self, network: float, matches: int, short_side: int) -> float:
+        """The logit that a picture of `short_side` px was altered in part."""
+        z = self.bias + self.network * network + self.copies * math.log1p(matches)
+        return z + self.size * octaves(short_side)
+
+
+def octaves(short_side: int) -> float:
+    """log2 of the shorter side over 256 px; from 512 px on 1, since no larger picture was trained on."""
+    return math.log2(min(short_side, 512) / 256)
 
 
 def pasted_part(copy: Copy, marks: Plane, patch: int) -> bool:
@@ -67,6 +76,17 @@ def with_copy(marks: Plane, copy: Copy, second: bool, patch: int) -> Plane:
     nearest = int(np.argmin(np.abs(points - middle).sum(axis=1)))
     out[rows[nearest], columns[nearest]] = 1.0
     return out
+
+
+def drawn(marks: Plane) -> Plane:
+    """Brightness of each patch for people: the mark with a third of its log-odds, black where nothing was read.
+
+    Certain marks would all be white otherwise: in 8 bits, a mark of .998 and one of .99999 are the same.
+    """
+    kept = np.clip(np.nan_to_num(marks, nan=0.0).astype(np.float64), 1e-7, 1 - 1e-7)
+    odds = np.cbrt(kept / (1 - kept))
+    brightness: Plane = np.where(np.isfinite(marks), odds / (1 + odds), 0.0).astype(np.float32)
+    return brightness
 
 
 def regions(marks: Plane, level: float, patch: int, size: tuple[int, int]) -> list[tuple[Region, float]]:

@@ -18,7 +18,7 @@ from tools.detectors.splice import splice
 from tools.image import SourceImage
 from tools.signal import as_in_file
 from tools.splicing import PATCH, WHOLE, WINDOW, Comparer, compare, shipped, windows
-from tools.suspicion import regions, with_copy
+from tools.suspicion import drawn, regions, with_copy
 
 
 def rough(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -195,10 +195,18 @@ def test_regions_hang_together_and_a_copy_is_marked() -> None:
     assert [round(peak, 1) for _, peak in found] == [0.8, 0.9]
     points = np.array([[100.0, 200.0], [110.0, 210.0], [120.0, 200.0]])
     copy = Copy(3, points, points + 50, 1.0, 0.0)
-    drawn = with_copy(marks, copy, False, PATCH)
-    y, x = np.unravel_index(int(drawn.argmax()), drawn.shape)
+    marked = with_copy(marks, copy, False, PATCH)
+    y, x = np.unravel_index(int(marked.argmax()), marked.shape)
     assert (y, x) == (12, 6)
-    assert drawn[2:6, 3:8] == pytest.approx(0.8)
+    assert marked[2:6, 3:8] == pytest.approx(0.8)
+
+
+def test_certain_marks_are_still_told_apart_when_drawn() -> None:
+    marks = np.array([[0.5, 0.998, 0.99999, np.nan, 0.01]], np.float32)
+    bright = np.rint(drawn(marks)[0] * 255)
+    assert bright[0] == 128
+    assert bright[1] + 5 < bright[2] < 255
+    assert bright[3] == 0 < bright[4]
 
 
 def test_the_shipped_network_is_the_one_that_was_declared_and_windows_agree_with_the_whole() -> None:

@@ -17,7 +17,7 @@ from tools.copies import LEAST as LEAST_MATCHES
 from tools.copies import Copy, find
 from tools.image import SourceImage
 from tools.signal import Plane, as_upright
-from tools.suspicion import FLAT, LEVEL, Fusion, pasted_part, regions, with_copy
+from tools.suspicion import FLAT, LEVEL, Fusion, drawn, pasted_part, regions, with_copy
 from tools.tiles import sigmoid
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _CERTAIN_MATCHES = 24
 """Matches from which on a copy is more than a weak sign."""
 
 
-@detector(name="splice", version=f"1+{weights.weight('splice').sha256[:8]}", target="edited", cost=50.0)
+@detector(name="splice", version=f"1.1+{weights.weight('splice').sha256[:8]}", target="edited", cost=50.0)
 def splice(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Compares each part of the picture with the rest: noise, sharpness, JPEG traces, and parts that occur twice."""
     began = perf_counter()
@@ -50,7 +50,7 @@ def splice(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     fusion = Fusion.shipped()
     copy = find(image.rgb, image.seed)
     matches = copy.matches if copy else 0
-    logit = fusion.logit(seen.logit, matches)
+    logit = fusion.logit(seen.logit, matches, min(image.width, image.height))
     score = round(sigmoid(logit), 6)
     marks, trust = (np.ascontiguousarray(as_upright(plane, image.orientation)) for plane in (seen.marks, seen.trust))
     size = (image.width, image.height)
@@ -85,7 +85,7 @@ def splice(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
         maps=(
             image.maps.add(
                 "splice_marks",
-                np.nan_to_num(marks, nan=0.0),
+                drawn(marks),
                 "The brighter, the more a part differs in its making from the rest, as far as this tool sees. "
                 "Parts that were not read are black.",
             ),
