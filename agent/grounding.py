@@ -19,7 +19,17 @@ from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
 from agent.vocabulary import GLOSSARY, STOP_WORDS
 from tools.contract import Evidence, Frozen, Region
 
-_TOOLS = ("frequency", "patch", "inversion", "inversion_sd", "semantic", "compression", "splice", "provenance", "vision")
+_TOOLS = (
+    "frequency",
+    "patch",
+    "inversion",
+    "inversion_sd",
+    "semantic",
+    "compression",
+    "splice",
+    "provenance",
+    "vision",
+)
 _DENIES_QUOTE = re.compile(
     r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
 )

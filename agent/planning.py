@@ -1,7 +1,8 @@
 """Which tools are run over a picture, at what cost and why: an explicit policy, with no model in it.
 
 Every detector of the catalogue is core and runs. Left out are those that miss what they need on this machine
-(`tools.contract.Conditional`) and, under the `quick` budget, those that cost more than `QUICK_CAP`. What is left out is named in the plan and in the verdict's `not_examined`.
+(`tools.contract.Conditional`) and, under the `quick` budget, those that cost more than `QUICK_CAP`. What is left out
+is named in the plan and in the verdict's `not_examined`.
 """
 
 from __future__ import annotations

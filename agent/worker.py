@@ -1,8 +1,8 @@
 """The worker process: decodes pictures and runs the tools, one job at a time, for `agent.workers`.
 
 Hostile bytes are parsed here and nowhere else. Started as `python -m agent.worker FD PARENT`, where FD is its end of
-a socket; the first frame says which catalogue, limits, trust list and models hold. It ends when the socket closes or the
-service dies.
+a socket; the first frame says which catalogue, limits, trust list and models hold. It ends when the socket closes or
+the service dies.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def inversion_models() -> tuple[Borrowed, ...]:
             remedy="Name one in EXPOSIT_INVERSION_MODEL: a folder, or a model in the Hugging Face cache.",
         )
     if find_spec("diffusers") is None:
-        raise MissingWeightError("The package diffusers is not installed.", remedy="Run `pip install 'exposit[inversion]'`.")
+        raise MissingWeightError(
+            "The package diffusers is not installed.", remedy="Run `pip install 'exposit[inversion]'`."
+        )
     return tuple(_find(name) for name in _names)
 
 

@@ -181,7 +181,7 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A detector that needs what a machine may lack (an extra, a model); planning then leaves it out with the reason."""
+    """A detector that needs what a machine may lack (an extra, a model); planning then leaves it out and says why."""
 
     def missing(self) -> str | None:
         """What is missing and how to get it, as a sentence; None where the detector can run. It must be quick."""

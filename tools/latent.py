@@ -217,14 +217,14 @@ def distance(picture: torch.Tensor, passed: torch.Tensor) -> Distance:
     """AEROBLADE's distance of 1x3xHxW in [-1, 1] from its passage."""
     rms = float(((picture - passed) ** 2).mean().sqrt()) * 127.5
     luma = torch.tensor([0.299, 0.587, 0.114], dtype=picture.dtype)[:, None, None]
-    a, b = ((x * luma).sum(dim=1, keepdim=True) for x in (picture, passed))
+    a, b = (((x + 1) / 2 * luma).sum(dim=1, keepdim=True) for x in (picture, passed))  # SSIM means values from nought
 
     def mean(x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.avg_pool2d(x, 7, stride=1)
 
     ma, mb = mean(a), mean(b)
     va, vb, both = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # the constants of Wang et al. 2004, for a range of 2
+    c1, c2 = 0.01**2, 0.03**2  # the constants of Wang et al. 2004, for a range of 1
     ssim = (2 * ma * mb + c1) * (2 * both + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     return Distance(rms, float((1 - ssim.mean()) / 2))
 
@@ -252,7 +252,7 @@ NAMES = (
     *(f"noise/{moment}" for moment in _NOISE),
     "passage/to_texture", "returned/to_texture", "returned/along_passage", "passage/dissimilarity",
 )  # fmt: skip
-"""What each feature is. The paper trains a ResNet-50 on the nine channels; here a linear head reads their statistics."""
+"""What a feature is. The paper trains a ResNet-50 on the nine channels; a linear head reads their statistics here."""
 
 
 def invert(model: Model, picture: torch.Tensor, caption: str = "") -> tuple[torch.Tensor, torch.Tensor]:

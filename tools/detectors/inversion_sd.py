@@ -62,7 +62,8 @@ def inversion_sd(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     error_map = np.nan_to_num(canvas(judged, [r.error for r in readings], side, size), nan=0.0)
     known = chosen is not None and head_name(chosen.sha256) in weights.registry()
     head = Head.of(weights.load(head_name(chosen.sha256))) if chosen is not None and known else None
-    fields = {
+    used = {f"{model.name}/{part}": sha for model in models for part, sha in model.files.items()}
+    fields: dict[str, object] = {
         "measurements": _measurements(models, readings, chosen) | {
             "tiles_judged": len(judged), "tiles_flat": flat, "tile_side_px": side,
             "coverage": round(covered(judged, side, *size), 4),
@@ -70,7 +71,6 @@ def inversion_sd(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
         "applicability": round((side / SIDE) ** 2, 4),
         "limits": _limits(models, chosen, covered(judged, side, *size)),
         "maps": (image.maps.add("inversion_sd_error", error_map / max(float(error_map.max()), 1e-6), _CAPTION),),
-        "weights": {f"{model.name}/{part}": sha for model in models for part, sha in model.files.items()},
     }  # fmt: skip
     if head is None or chosen is None:
         because = (
@@ -82,6 +82,7 @@ def inversion_sd(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
         return tool.abstain(
             f"What was measured gives no score: {because}",
             findings=(_distances(readings),),
+            weights=used,
             ms=(perf_counter() - began) * 1000,
             **fields,
         )
@@ -91,8 +92,9 @@ def inversion_sd(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     return tool.evidence(
         score=score,
         findings=(_judged(head, float(logits.mean()), score), _distances(readings)),
+        weights=used | {name: weights.weight(name).sha256},
         ms=(perf_counter() - began) * 1000,
-        **(fields | {"weights": {**fields["weights"], name: weights.weight(name).sha256}}),
+        **fields,
     )
 
 
@@ -103,9 +105,9 @@ _CAPTION = (
 
 
 def places(image: SourceImage, most: int) -> tuple[list[Tile], int, int]:
-    """At most `most` tiles that are not flat, in an order drawn by the picture's hash; their side; flat ones passed over.
+    """At most `most` tiles that are not flat, their side, and how many flat ones were passed over.
 
-    No more than four times `most` tiles are tried.
+    They are taken in an order drawn by the picture's hash; no more than four times `most` are tried.
     """
     from tools.latent import STRIDE
     from tools.reconstruction import FLAT, contrast_of
@@ -118,8 +120,10 @@ def places(image: SourceImage, most: int) -> tuple[list[Tile], int, int]:
         left, top = every[index]
         if contrast_of(image.rgb[top : top + side, left : left + side]) < FLAT:
             flat += 1
-        elif len(judged) < most:
-            judged.append((left, top))
+            continue
+        judged.append((left, top))
+        if len(judged) == most:
+            break
     return sorted(judged, key=lambda tile: (tile[1], tile[0])), side, flat
 
 
