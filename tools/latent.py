@@ -6,8 +6,8 @@
   autoencoders, without any training. The paper measures LPIPS; no weights of it are shipped, so that the distances
   here are the root mean square and the structural dissimilarity (1 - SSIM) / 2.
 
-Only safetensors are read, from folders on this machine, in fp32 on the CPU. Importing this module imports torch;
-diffusers is imported when a model is loaded.
+Only safetensors are read, from folders on this machine, and run in fp32; tools run them on the CPU, training where it
+is told to. Importing this module imports torch; diffusers is imported when a model is loaded.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Denoiser:
 
     def prompt(self, caption: str) -> torch.Tensor:
         """The conditioning that the text encoder makes of `caption`."""
-        ids = self.tokenizer(
+        found = self.tokenizer(
             caption, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length,
             return_tensors="pt",
-        ).input_ids  # fmt: skip
-        return self.text_encoder(ids)[0]
+        )  # fmt: skip
+        return self.text_encoder(found.input_ids.to(self.text_encoder.device))[0]
 
     def walk(self, latents: torch.Tensor, scheduler: Any, prompt: torch.Tensor) -> torch.Tensor:
         """Latents after all steps of `scheduler`."""
@@ -107,8 +107,8 @@ class Model:
 
 
 @cache
-def load(borrowed: Borrowed) -> Model:
-    """Loads a model, once a process.
+def load(borrowed: Borrowed, device: str = "cpu") -> Model:
+    """Loads a model onto a torch device, once a process.
 
     Raises:
         ConfigurationError: if the folder holds no autoencoder that is known here, or weights only as pickles.
@@ -123,7 +123,7 @@ def load(borrowed: Borrowed) -> Model:
             f"{borrowed.name} holds no autoencoder that inversion_sd can read: its class is {kind or 'not stated'}.",
             remedy=f"Name a Stable Diffusion model, or a folder of {' or '.join(_AUTOENCODERS)}.",
         )
-    parts = _Parts()
+    parts = _Parts(device)
     autoencoder = parts.read(kinds[kind], folder, "diffusion_pytorch_model")
     denoiser, because = None, _uninvertible(borrowed.folder)
     if not because:
@@ -132,9 +132,10 @@ def load(borrowed: Borrowed) -> Model:
 
 
 class _Parts:
-    """Reads the parts of a model and hashes what it read."""
+    """Reads the parts of a model onto a device and hashes what it read."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self._device = device
         self.digest = hashlib.sha256()
         self.files: dict[str, str] = {}
 
@@ -151,7 +152,7 @@ class _Parts:
         told = {key: value for key, value in _config(folder).items() if not key.startswith("_")}  # paths, versions
         self.digest.update(f"{stem} {self.files[folder.name]} {json.dumps(told, sort_keys=True)}".encode())
         part = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, variant=variant)
-        return part.eval().requires_grad_(False).float()
+        return part.eval().requires_grad_(False).float().to(self._device)
 
 
 def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
@@ -216,7 +217,7 @@ class Distance:
 def distance(picture: torch.Tensor, passed: torch.Tensor) -> Distance:
     """AEROBLADE's distance of 1x3xHxW in [-1, 1] from its passage."""
     rms = float(((picture - passed) ** 2).mean().sqrt()) * 127.5
-    luma = torch.tensor([0.299, 0.587, 0.114], dtype=picture.dtype)[:, None, None]
+    luma = torch.tensor([0.299, 0.587, 0.114]).to(picture)[:, None, None]
     a, b = (((x + 1) / 2 * luma).sum(dim=1, keepdim=True) for x in (picture, passed))  # SSIM means values from nought
 
     def mean(x: torch.Tensor) -> torch.Tensor:
@@ -274,16 +275,16 @@ def read(models: Sequence[Model], rgb: npt.NDArray[np.uint8], caption: str = "")
     """Measures one tile: its distance from its passage through each model, and what the first inverts it to.
 
     Args:
-        models: At least one; the first with a denoiser is inverted.
+        models: At least one, all on one device; the first with a denoiser is inverted.
         rgb: HxWx3, sides multiples of STRIDE.
         caption: What the inversion is conditioned on.
     """
     with torch.inference_mode():
-        picture = tensor(rgb)
+        picture = tensor(rgb).to(models[0].autoencoder.device)
         passed = [model.passage(picture) for model in models]
         distances = tuple(distance(picture, each) for each in passed)
         nearest = passed[int(np.argmin([each.grey_levels for each in distances]))]
-        error = ((nearest - picture).abs().mean(dim=1)[0] * 127.5).numpy()
+        error = ((nearest - picture).abs().mean(dim=1)[0] * 127.5).cpu().numpy()
         chosen = inverter(models)
         if chosen is None:
             return Reading(distances, error, None, None)
@@ -296,7 +297,7 @@ def read(models: Sequence[Model], rgb: npt.NDArray[np.uint8], caption: str = "")
         contrast = float((picture.diff(dim=3) ** 2).mean().sqrt()) + _EPS
         features += [float(np.log(float((r**2).mean().sqrt()) / contrast + _EPS)) for r in residuals[:2]]
         features += [float(along(residuals[1], residuals[0])), distances[own].dissimilarity]
-        pictures = torch.cat([picture, shown, returned], dim=1)[0].numpy()
+        pictures = torch.cat([picture, shown, returned], dim=1)[0].cpu().numpy()
         return Reading(distances, error, pictures, np.array(features, dtype=np.float32))
 
 
