@@ -319,7 +319,7 @@ def _label(
     quiet = generated.llr <= floor and generated.interval[1] < 0.5
     if generated.examined and quiet and (not edited.examined or edited.llr <= 0):
         return "no_evidence", None
-    question = max(QUESTIONS, key=lambda name: answers[name].llr)
+    question = max((name for name in QUESTIONS if answers[name].examined), key=lambda name: answers[name].llr)
     answer = answers[question]
     low, high = answer.interval
     if answer.llr > bars[question]:

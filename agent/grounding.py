@@ -80,6 +80,8 @@ def objection(
     text = _normal(sentence.text)
     if len(re.findall(r"\w+", text)) < 4 and not text.lower().startswith("not examined"):
         return "It is not a whole sentence."
+    if text.rstrip("”\"' ").endswith("?") and "“" not in text:
+        return "It asks, and states nothing."
     if not sentence.cites:
         return "It cites no evidence."
     by_id = {item.id: item for item in evidence}
@@ -276,6 +278,10 @@ def _subject(text: str, basis: Basis) -> str | None:
     words = [word for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in STOP_WORDS]
     known = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower())} | _glossary()
     known |= {stem for name in basis.topics for stem in _topic(name)}
+    told = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower()) if word not in STOP_WORDS}
+    says = wording.claims(text) or quantities(text) or wording.places(text) or wording.subjects(text)
+    if not says and "“" not in text and not wording.says_abstained(text) and not told & {_stem(word) for word in words}:
+        return "It says nothing of what it cites."
     strange = [word for word in words if _stem(word) not in known]
     if len(strange) > 1 and len(strange) > 0.5 * len(words):
         return f"It speaks of things that what it cites does not: {', '.join(strange[:3])}."

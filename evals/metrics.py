@@ -7,7 +7,7 @@ data cannot give (one class only, nothing covered) is NaN, never a number that l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +179,27 @@ def paired_bootstrap(
     index, counts = grouped_counts(groups, draws=draws, seed=seed)
     values = np.array([measure(y[rows], a[rows]) - measure(y[rows], b[rows]) for rows in _drawn(index, counts)])
     return _estimate(measure(y, a) - measure(y, b), values, counts.shape[1], level)
+
+
+def resampled(
+    measure: Callable[[NDArray[np.int64]], Mapping[str, float]],
+    groups: Sequence[Any],
+    *,
+    seed: int,
+    draws: int = 1000,
+    level: float = 0.9,
+) -> dict[str, Estimate]:
+    """Many measures at once, on the same replicates: `measure` takes row numbers and gives numbers by name.
+
+    Whole groups are drawn with replacement. A measure that is NaN on all rows is kept, with its value NaN.
+    """
+    index, counts = grouped_counts(groups, draws=draws, seed=seed)
+    point = measure(np.arange(len(index)))
+    table = [measure(rows) for rows in _drawn(index, counts)]
+    return {
+        name: _estimate(value, np.array([row[name] for row in table]), counts.shape[1], level)
+        for name, value in point.items()
+    }
 
 
 def wilson(successes: int, n: int, z: float = 1.6449) -> tuple[float, float]:

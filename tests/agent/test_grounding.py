@@ -108,6 +108,8 @@ def case(label: str = "inconclusive", p: float = 0.65) -> World:
         ("The patch tool could not judge the picture.", "patch", True),
         ("The splice tool could not judge the picture.", "splice", False),
         ("This paragraph", "splice", False),
+        ("This is a summary.", "verdict", False),
+        ("How does the noise differ?", "splice", False),
         # confidence
         ("Confidence in this verdict is low.", "verdict", True),
         ("This is said with high confidence.", "verdict", False),
