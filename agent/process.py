@@ -35,6 +35,7 @@ class WorkerOptions:
 
     Attributes:
         catalogue: `module:function` that gives the detectors by name; each worker imports it itself.
+        inversion_model: Models that `inversion_sd` reads, as `tools.borrowed.use_inversion_model` takes them.
         memory_mb: Memory a worker may take beyond what it holds at rest, in MiB.
         timeout_s: Seconds after which a job is stopped.
         weights: Cache of fetched weights.
@@ -45,6 +46,7 @@ class WorkerOptions:
 
     catalogue: str = "tools.catalogue:detectors"
     workers: int = 2
+    inversion_model: str | None = None
     timeout_s: float = 30.0
     memory_mb: int = 2048
     limits: Limits = field(default_factory=Limits)
@@ -99,6 +101,7 @@ class WorkerProcess:
         try:
             start = {
                 "catalogue": options.catalogue, "limits": options.limits.model_dump(),
+                "inversion_model": options.inversion_model,
                 "cache_pixels": options.cache_pixels,
                 "trust_list": None if options.trust_list is None else str(options.trust_list),
                 "weights": None if options.weights is None else str(options.weights),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -89,7 +89,8 @@ def png(rgb: Pixels) -> bytes:
 
 def _blend(ground: Pixels, over: npt.NDArray[np.floating] | Pixels, weight: Floats) -> Pixels:
     mixed = ground + (over.astype(np.float32) - ground) * weight[..., None]
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    pixels: Pixels = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    return pixels
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:
@@ -193,6 +194,7 @@ def retouched(scene: Scene, rng: np.random.Generator) -> Done:
     how = str(rng.choice(["noise", "median", "blur", "sharpen", "jpeg"]))
     picture = Image.fromarray(scene.rgb)
     strength = float(rng.random())
+    over: npt.NDArray[np.float64] | Pixels
     if how == "noise":
         over = scene.rgb + rng.normal(0, 2.5 + 6 * strength, scene.rgb.shape)
     elif how == "median":
@@ -276,21 +278,21 @@ def _past(rgb: Pixels, rng: np.random.Generator) -> Pixels:
 def _region(rgb: Pixels, rng: np.random.Generator) -> Mask:
     found = grown_by_colour(rgb, rng) if rng.random() < 0.5 else None
     while found is None:
-        shape = free_shape(*rgb.shape[:2], rng)
+        shape = free_shape((rgb.shape[0], rgb.shape[1]), rng)
         found = shape if fits(shape) else None
     return found
 
 
 def training_edits(
-    hosts: Sequence[Item], draws: int, seed: int, passage: Passage | None = None
+    hosts: Sequence[Item], draws: Iterable[int], seed: int, passage: Passage | None = None
 ) -> Iterator[EditedItem]:
-    """`draws` made pairs of each of `hosts`, with free shapes and regions grown by colour; donors are among `hosts`.
+    """One made pair for each of `hosts` and each of the numbers `draws`, with free shapes and regions grown by colour.
 
-    Where `passage` is given, every fifth pair is regenerated.
+    Donors are among `hosts`. Where `passage` is given, every fifth pair is regenerated.
     """
     kinds = kinds_with(passage)
     for number, host in enumerate(hosts):
-        for draw in range(draws):
+        for draw in draws:
             rng = np.random.default_rng([seed, seed_of(host.id, draw)])
             other = hosts[int(rng.integers(len(hosts)))]
             rgb, donor = (_past(_pane(item, rng), rng) for item in (host, other))

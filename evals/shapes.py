@@ -29,7 +29,7 @@ def softened(mask: Mask, radius: float) -> Soft:
     if radius <= 0:
         return mask.astype(np.float32)
     grey = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(grey, dtype=np.float32) / 255
+    return np.asarray(grey, dtype=np.float32) / np.float32(255)
 
 
 def grown(mask: Mask, by: int) -> Mask:
@@ -37,8 +37,9 @@ def grown(mask: Mask, by: int) -> Mask:
     return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(2 * by + 1))) > 127
 
 
-def free_shape(height: int, width: int, rng: np.random.Generator) -> Mask:
-    """A blob, an ellipse or a polygon that takes a share of the picture inside `SHARES`, log-uniformly drawn."""
+def free_shape(size: tuple[int, int], rng: np.random.Generator) -> Mask:
+    """A blob, an ellipse or a polygon in `size` (height, width), its share of it log-uniform inside `SHARES`."""
+    height, width = size
     share = float(np.exp(rng.uniform(np.log(SHARES[0] * 1.3), np.log(SHARES[1] * 0.8))))
     side = np.sqrt(share * height * width)
     stretch = float(np.exp(rng.uniform(-0.6, 0.6)))
@@ -72,7 +73,7 @@ def grown_by_colour(rgb: Pixels, rng: np.random.Generator) -> Mask | None:
         y, x = int(rng.integers(colours.shape[0])), int(rng.integers(colours.shape[1]))
         near = np.abs(colours - colours[y, x]).max(axis=2) < rng.uniform(18, 45)
         # Flooding from the point keeps the part of `near` that hangs together with it.
-        canvas = Image.fromarray(near.astype(np.uint8) * 127)
+        canvas = Image.fromarray(near.astype(np.uint8) * 127).copy()  # a view of numpy's memory would stay as it is
         ImageDraw.floodfill(canvas, (x, y), 255)
         part = Image.fromarray((np.asarray(canvas) == 255).astype(np.uint8) * 255)
         part = part.resize((width, height)).filter(ImageFilter.GaussianBlur(1.5 * step))

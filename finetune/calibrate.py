@@ -7,7 +7,8 @@ What is fitted, and why so:
 
 - *Two kinds of rows, and the worse of them counts.* `matched` rows (generated pictures against photographs) differ in
   subject and source, so that a tool can do well on them for the wrong reason. `aligned` rows (a photograph against its
-  own passage through an autoencoder) cannot be told by subject, but know one autoencoder only. Each kind has its own
+  own passage through an autoencoder) cannot be told by subject, but know one autoencoder only. A tool that asks whether
+  a picture was edited has `aligned` rows alone: an edit beside its own untouched photograph. Each kind has its own
   logistic; fusion takes the smaller log-likelihood ratio and 0 where the signs differ. A pool of both would let the
   larger, easier kind hide the other.
 - *Weight only where use is shown.* Cross-fitted by groups, the calibrated log-loss must beat the base rate on every
@@ -42,10 +43,14 @@ from finetune.stacking import Joined, cross_fitted_sums, stack
 from tools.contract import Number
 from tools.errors import ConfigurationError
 
-KINDS = ("aligned", "matched")
-KIND_WORDS = {
-    "aligned": "photographs against their own passage through an autoencoder",
-    "matched": "generated pictures against photographs",
+KINDS: dict[Question, tuple[str, ...]] = {"generated": ("aligned", "matched"), "edited": ("aligned",)}
+"""Kinds of rows in which a tool must show its use. An edit is always set beside its own untouched photograph."""
+KIND_WORDS: dict[Question, dict[str, str]] = {
+    "generated": {
+        "aligned": "photographs against their own passage through an autoencoder",
+        "matched": "generated pictures against photographs",
+    },
+    "edited": {"aligned": "photographs against edits made in them"},
 }
 LEAST_GROUPS = 5
 COMMAND = "python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json"
@@ -63,16 +68,18 @@ class Spoken:
     target: Question = "generated"
 
 
-def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[str, Number]]:
+def usefulness(
+    rows: Rows, llr: Array, drawn: Array, target: Question = "generated"
+) -> tuple[bool, str, dict[str, Number]]:
     """Whether use is shown, in words, and the figures behind it."""
     figures: dict[str, Number] = {}
-    missing = [kind for kind in KINDS if kind not in rows.kinds]
+    missing = [kind for kind in KINDS[target] if kind not in rows.kinds]
     failed = [f"it has no {kind} rows" for kind in missing]
     guessed: list[str] = []
     for kind in rows.kinds:
         inside = rows.kind == kind
         y, z = rows.y[inside], llr[inside]
-        for name, label in (("generated", 1), ("photographs", 0)):
+        for name, label in ((target, 1), ("photographs", 0)):
             figures[f"{kind}_{name}"] = int(np.sum(y == label))
             pictures = len(set(rows.picture[inside & (rows.y == label)]))
             figures[f"{kind}_{name}_independent"] = pictures
@@ -89,9 +96,9 @@ def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[st
         figures |= {f"{kind}_auroc": round(area, 4), f"{kind}_gain_bits": round(point, 4)}
         figures |= {f"{kind}_gain_low": round(float(low), 4), f"{kind}_gain_high": round(float(high), 4)}
         if low <= 0:
-            guessed.append(KIND_WORDS[kind])
+            guessed.append(KIND_WORDS[target][kind])
     if guessed:
-        where = "pictures" if len(guessed) == len(KINDS) else guessed[0]
+        where = "pictures" if len(guessed) == len(KINDS[target]) else guessed[0]
         failed.append(f"on held-out {where} it told no more than guessing")
     if failed:
         return False, f"its use is not shown: {' and '.join(failed)}: weight zero", figures
@@ -100,7 +107,7 @@ def usefulness(rows: Rows, llr: Array, drawn: Array) -> tuple[bool, str, dict[st
     return True, f"{word} on held-out pictures", figures
 
 
-def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:
+def _thresholds(joined: Joined, sums: Array, question: Question) -> tuple[Threshold, Threshold]:
     """For the label and for `no_evidence`, each with what it gave on these rows."""
     kinds = sorted(set(joined.kind))
     upper = max(conformal_above(sums[(joined.kind == k) & (joined.y == 0)], FALSE_ALARMS) for k in kinds)
@@ -110,7 +117,7 @@ def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:
     above, below = max(upper, fusion.LABEL_FLOOR), min(lower, fusion.NO_EVIDENCE_CEILING)
     figures: tuple[dict[str, Number], dict[str, Number]] = ({}, {})
     for kind in kinds:
-        for y, word in ((0, "photographs"), (1, "generated")):
+        for y, word in ((0, "photographs"), (1, question)):
             inside = (joined.kind == kind) & (joined.y == y)
             n = int(inside.sum())
             for place, hit in ((0, sums > above), (1, sums <= below)):
@@ -130,8 +137,8 @@ def _thresholds(joined: Joined, sums: Array) -> tuple[Threshold, Threshold]:
         ),
         Threshold(
             llr=round(lower, DIGITS),
-            because=f"at most {MISSES:.0%} of cross-fitted generated pictures, in either kind, lie at or below it; the "
-            f"ceiling of {fusion.NO_EVIDENCE_CEILING:.2f} in agent/fusion.py holds beside it",
+            because=f"at most {MISSES:.0%} of cross-fitted {question} pictures, in either kind, lie at or below it; "
+            f"the ceiling of {fusion.NO_EVIDENCE_CEILING:.2f} in agent/fusion.py holds beside it",
             figures=figures[1],
         ),
     )
@@ -162,7 +169,7 @@ def calibrate(
     useful: dict[Question, list[str]] = {"generated": [], "edited": []}
     for name in sorted(scores):
         rows, drawn = scores[name], plan.drawn(scores[name])
-        shown, because, figures = usefulness(rows, cross_fitted(rows, plan), drawn)
+        shown, because, figures = usefulness(rows, cross_fitted(rows, plan), drawn, spoken[name].target)
         if shown:
             useful[spoken[name].target].append(name)
         found[name] = CalibratedTool(
@@ -196,7 +203,7 @@ def calibrate(
                     + (note if share else f"{note}, since they say the same: weight zero"),
                 }
             )
-        above, below = _thresholds(joined, cross_fitted_sums(joined, tools, plan))
+        above, below = _thresholds(joined, cross_fitted_sums(joined, tools, plan), question)
         bars[question] = above
         none = below if question == "generated" else none
     return Calibration(

@@ -282,3 +282,24 @@ def test_scores_of_a_hand_made_tool(tmp_path, monkeypatch):
         scores.score("patch", tmp_path, tmp_path, tmp_path, tmp_path / "out")
     with pytest.raises(ConfigurationError, match="no detector 'ghost'"):
         scores.score("ghost", tmp_path, tmp_path, tmp_path, tmp_path / "out")
+
+
+def test_a_tool_that_asks_for_edits_needs_no_rows_of_generated_pictures() -> None:
+    rng = np.random.default_rng(3)
+    lines = []
+    for i in range(120):
+        for label, centre in (("real", -1.0), ("edited", 1.0)):
+            score = 1 / (1 + np.exp(-(centre + rng.normal(0, 1.0))))
+            lines.append(
+                dict(item=f"photo{i}", label=label, generator="pasted" if label == "edited" else "", prompt="",
+                     source="a", fold="host0of3", kind="aligned", draw="0", jpeg_quality="90", short_side="400",
+                     score=f"{score:.5f}")
+            )  # fmt: skip
+    rows = Rows.of(lines, "made.csv")
+    made = calibrate({"splice": rows}, {"splice": Spoken("1", "edited")}, draws=20)
+    assert made.tools["splice"].weight > 0.5
+    assert made.edited.llr > 0
+    assert "aligned_edited" in made.edited.figures
+    assert made.generated.because.startswith("no pixel tool")
+    asked_otherwise = calibrate({"splice": rows}, {"splice": Spoken("1", "generated")}, draws=20)
+    assert asked_otherwise.tools["splice"].weight == 0
