@@ -19,7 +19,17 @@ from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
 from agent.vocabulary import GLOSSARY, STOP_WORDS
 from tools.contract import Evidence, Frozen, Region
 
-_TOOLS = ("frequency", "patch", "inversion", "semantic", "compression", "splice", "provenance", "vision")
+_TOOLS = (
+    "frequency",
+    "patch",
+    "inversion",
+    "inversion_sd",
+    "semantic",
+    "compression",
+    "splice",
+    "provenance",
+    "vision",
+)
 _DENIES_QUOTE = re.compile(
     r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
 )
@@ -102,12 +112,22 @@ def _normal(text: str) -> str:
 
 def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
     names = {name.lower() for item in evidence for name in (item.detector, item.id)} | set(_TOOLS)
-    return {name for name in names if _as_tool(name).search(text)}
+    found = set()
+    for name in sorted(names, key=lambda name: (-len(name), name)):
+        if _as_tool(name).search(text):
+            found.add(name)
+        if "_" in name:  # so that “inversion” is not read out of “inversion sd”
+            text = re.sub(rf"\b{_spelt(name)}\b", "it", text, flags=re.IGNORECASE)
+    return found
+
+
+def _spelt(name: str) -> str:
+    return re.escape(name).replace("_", "[_ ]")
 
 
 @lru_cache(maxsize=256)
 def _as_tool(name: str) -> re.Pattern[str]:
-    word = re.escape(name)
+    word = _spelt(name)
     return re.compile(
         rf"\b{word}\b(?: \w+)?[ -](?:tool|check|detector|evidence|test|examination)\b"
         rf"|\b(?:by|through|from|according to|to|than) {word}\b(?! \w*(?:of|model|at|in)\b)"

@@ -1,7 +1,8 @@
 """Which tools are run over a picture, at what cost and why: an explicit policy, with no model in it.
 
-Every detector of the catalogue is core and runs; only under the `quick` budget are those left out that cost more than
-`QUICK_CAP`. What is left out is named in the plan and in the verdict's `not_examined`.
+Every detector of the catalogue is core and runs. Left out are those that miss what they need on this machine
+(`tools.contract.Conditional`) and, under the `quick` budget, those that cost more than `QUICK_CAP`. What is left out
+is named in the plan and in the verdict's `not_examined`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 from agent.state import Level
 from agent.verdict import ImageFacts, PlanStep
-from tools.contract import Budget, Detector
+from tools.contract import Budget, Conditional, Detector
 
 LOOK: Final = "vision"
 """Name of the step in which a model looks at the picture."""
@@ -63,6 +64,9 @@ def plan(
 
 
 def _step(tool: Detector, cost: float, budget: Budget, calibrated: bool) -> PlanStep:
+    missing = tool.missing() if isinstance(tool, Conditional) else None
+    if missing is not None:
+        return PlanStep(tool=tool.name, run=False, because=missing, cost=cost)
     if budget.level == "quick" and cost > QUICK_CAP:
         return PlanStep(tool=tool.name, run=False, because=_too_dear(cost), cost=cost)
     if tool.name == "provenance":

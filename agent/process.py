@@ -35,8 +35,10 @@ class WorkerOptions:
 
     Attributes:
         catalogue: `module:function` that gives the detectors by name; each worker imports it itself.
+        inversion_model: Models that `inversion_sd` reads, as `tools.borrowed.use_inversion_model` takes them.
         memory_mb: Memory a worker may take beyond what it holds at rest, in MiB.
         timeout_s: Seconds after which a job is stopped.
+        weights: Cache of fetched weights.
         cache_pixels: Decoded pixels that a worker keeps between jobs.
         warm: Run each tool once over a made picture, so that its weights are loaded before the first request.
         talkative: Let what tools print to standard error through.
@@ -44,10 +46,12 @@ class WorkerOptions:
 
     catalogue: str = "tools.catalogue:detectors"
     workers: int = 2
+    inversion_model: str | None = None
     timeout_s: float = 30.0
     memory_mb: int = 2048
     limits: Limits = field(default_factory=Limits)
     trust_list: Path | None = None
+    weights: Path | None = None
     cache_pixels: int = 16_000_000
     warm: bool = True
     talkative: bool = False
@@ -97,8 +101,10 @@ class WorkerProcess:
         try:
             start = {
                 "catalogue": options.catalogue, "limits": options.limits.model_dump(),
+                "inversion_model": options.inversion_model,
                 "cache_pixels": options.cache_pixels,
                 "trust_list": None if options.trust_list is None else str(options.trust_list),
+                "weights": None if options.weights is None else str(options.weights),
             }  # fmt: skip
             frame = await process.ask(start, timeout_s=_START_S, memory_mb=None)
         except BaseException as error:

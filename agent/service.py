@@ -32,6 +32,7 @@ from agent.verdict import CaseSummary, ImageFacts, Label, Report
 from agent.vision import Vision
 from agent.worker import resolve
 from agent.workers import Original, WorkerOptions, Workers
+from tools.borrowed import use_inversion_model
 from tools.contract import Detector, Frozen
 from tools.errors import ConfigurationError, ExpositError, NotFoundError, OperatorError
 from tools.image import Limits
@@ -125,6 +126,7 @@ class Explainer:
         settings = self.settings
         telemetry.configure(settings.log_level)
         trusted = load_trust_list(settings.trust_list)
+        use_inversion_model(settings.inversion_model)  # planning asks here whether it is there; workers read it
         self._tools: Mapping[str, Detector] = await asyncio.to_thread(resolve, self._catalogue)
         self._calibration = self._given_calibration or calibrations.load()
         self._versions = _versions(self._tools, self._calibration) | {
@@ -143,10 +145,12 @@ class Explainer:
             WorkerOptions(
                 catalogue=self._catalogue,
                 workers=settings.workers,
+                inversion_model=settings.inversion_model,
                 timeout_s=settings.tool_timeout_s,
                 memory_mb=settings.worker_memory_mb,
                 limits=Limits(max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels),
                 trust_list=settings.trust_list,
+                weights=settings.cache,
                 warm=self._warm,
                 talkative=settings.log_level == "debug",
             )

@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         default=None,
         description="PEM file of C2PA trust anchors that replaces the list shipped with Exposit.",
     )
+    inversion_model: str | None = Field(
+        default=None,
+        description="Stable Diffusion model or autoencoder for the tool inversion_sd: a folder, or the name of a model "
+        "in the Hugging Face cache; several, separated by commas. Unset, the tool is left out.",
+    )
     workers: int = Field(default=2, ge=1, le=32, description="Worker processes that run the tools.")
     worker_memory_mb: int = Field(
         default=2048, ge=256, description="Memory a worker may take beyond what it holds at rest, in MiB."

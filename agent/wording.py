@@ -341,6 +341,7 @@ SUBJECTS: dict[str, re.Pattern[str]] = {
 
 TOPICS: dict[str, set[str]] = {
     "frequency": {"spectrum", "noise"}, "patch": {"texture", "noise"}, "inversion": {"reconstruction"},
+    "inversion_sd": {"reconstruction"},
     "compression": {"jpeg", "quality"}, "splice": {"noise"}, "provenance": {"metadata", "signature"},
 }  # fmt: skip
 """What each tool of the house is about, whatever it found."""

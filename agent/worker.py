@@ -1,8 +1,8 @@
 """The worker process: decodes pictures and runs the tools, one job at a time, for `agent.workers`.
 
 Hostile bytes are parsed here and nowhere else. Started as `python -m agent.worker FD PARENT`, where FD is its end of
-a socket; the first frame says which catalogue, limits and trust list hold. It ends when the socket closes or the
-service dies.
+a socket; the first frame says which catalogue, limits, trust list and models hold. It ends when the socket closes or
+the service dies.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.wire import Frame, pack, receive_blocking
+from tools.borrowed import use_inversion_model
 from tools.contract import Budget, Detector, Evidence
 from tools.errors import ExpositError, IntegrityError
 from tools.image import Limits, SourceImage
@@ -96,12 +97,17 @@ class Worker:
     """Answers jobs. Each job's failure is an answer too; only the process's own end is not."""
 
     def __init__(self, start: Mapping[str, Any]) -> None:
+        use_inversion_model(start["inversion_model"])
         self.tools = resolve(start["catalogue"])
         self.images = Images(Limits.model_validate(start["limits"]), start["cache_pixels"])
         if start["trust_list"] is not None:
             from tools.provenance.trust import use_trust_list
 
             use_trust_list(Path(start["trust_list"]))
+        if start["weights"] is not None:
+            from tools.weights import use_cache
+
+            use_cache(Path(start["weights"]))
 
     def answer(self, job: Mapping[str, Any]) -> Frame:
         """Does one job: `inspect`, `examine` or `warm`."""

@@ -271,14 +271,16 @@ def _risk_curve(labels: npt.NDArray[np.int64], p: Array) -> Curve | None:
 
 
 def _reliability(labels: npt.NDArray[np.int64], p: Array) -> Curve | None:
-    """Share of positives by mean probability, in up to ten bins of equal count."""
+    """Share of positives by mean probability, in up to ten bins of about equal count; equal probabilities share one."""
     y = np.repeat(labels, p.shape[1])
     flat = p.ravel()
     y, flat = y[np.isfinite(flat)], flat[np.isfinite(flat)]
     if len(flat) < BINS:
         return None
-    parts = np.array_split(np.argsort(flat, kind="stable"), BINS)
-    return curve([float(flat[part].mean()) for part in parts], [float(y[part].mean()) for part in parts])
+    edges = np.unique(np.quantile(flat, np.arange(1, BINS) / BINS))
+    place = np.searchsorted(edges, flat)
+    bins = [place == number for number in np.unique(place)]
+    return curve([float(flat[inside].mean()) for inside in bins], [float(y[inside].mean()) for inside in bins])
 
 
 def difference(

@@ -62,7 +62,7 @@ def _targets(result: RunResult) -> str:
         return ""
     rows = [
         [
-            target.text, target.system, f"{'≥' if target.at_least else '≤'} {target.bar:g}", shown(target.figure),
+            target.text, target.system, f"{target.rule} {target.bar:g}", shown(target.figure),
             target.outcome + ("" if target.certain or target.outcome == "no figure" else " (interval holds the bar)"),
         ]
         for target in result.targets

@@ -267,12 +267,14 @@ def _targets(result: RunResult) -> list[str]:
         return []
     rows = []
     for target in result.targets:
-        bar = f"{'at least' if target.at_least else 'at most'} {target.bar:g}"
+        bar = f"{target.rule} {target.bar:g}"
         outcome: str = target.outcome
         if outcome != "no figure" and not target.certain:
             outcome += " (the interval holds the bar)"
         rows.append([target.text, target.system, bar, shown(target.figure), outcome])
-    return ["### What was aimed at", table(["aim", "who", "bar", "measured", "outcome"], rows)]
+    reached = sum(target.outcome == "reached" for target in result.targets)
+    told = f"{reached} of {len(rows)} aims were reached."
+    return ["### What was aimed at", told, table(["aim", "who", "bar", "measured", "outcome"], rows)]
 
 
 def _run(result: RunResult) -> list[str]:

@@ -193,7 +193,7 @@ class Target(Frozen):
     system: str
     measure: str
     bar: float
-    at_least: bool
+    rule: Literal["at least", "at most", "above"]
     figure: Figure
     outcome: Literal["reached", "missed", "no figure"]
     certain: bool

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Literal
 
 from agent.calibration import CalibratedTool, Calibration
 from agent.calibration import load as load_calibration
@@ -156,19 +157,17 @@ def best_single(calibration: Calibration, tools: Mapping[str, Detector], questio
 def _judged(spec: TargetSpec, protocols: Sequence[ProtocolResult]) -> Target:
     protocol = next(p for p in protocols if p.name == spec.protocol)
     figure = _figure(spec, protocol)
-    at_least = spec.at_least is not None
-    bar = float(spec.at_least if spec.at_least is not None else spec.at_most or 0.0)
-    if figure.value is None or figure.low is None or figure.high is None:
-        outcome, certain = "no figure", False
-    else:
-        reached = figure.value >= bar if at_least else figure.value <= bar
+    rule, bar = spec.rule
+    outcome: Literal["reached", "missed", "no figure"] = "no figure"
+    certain = False
+    if figure.value is not None and figure.low is not None and figure.high is not None:
+        value = figure.value
+        reached = {"at least": value >= bar, "at most": value <= bar, "above": value > bar}[rule]
         outcome = "reached" if reached else "missed"
         certain = not figure.low <= bar <= figure.high
-    return Target.model_validate(
-        {
-            "text": spec.text, "protocol": spec.protocol, "system": spec.system, "measure": spec.measure, "bar": bar,
-            "at_least": at_least, "figure": figure, "outcome": outcome, "certain": certain,
-        }
+    return Target(
+        text=spec.text, protocol=spec.protocol, system=spec.system, measure=spec.measure, bar=bar, rule=rule,
+        figure=figure, outcome=outcome, certain=certain,
     )  # fmt: skip
 
 

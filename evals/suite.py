@@ -76,7 +76,7 @@ class ProtocolSpec(Frozen):
 
 
 class TargetSpec(Frozen):
-    """A bar set before the run."""
+    """A bar set before the run: the figure must be at least, at most, or truly above it."""
 
     text: str
     protocol: str
@@ -84,12 +84,20 @@ class TargetSpec(Frozen):
     measure: str
     at_least: float | None = None
     at_most: float | None = None
+    above: float | None = None
 
     @model_validator(mode="after")
     def _one_bar(self) -> TargetSpec:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("a target has either at_least or at_most")
+        if len([bar for bar in (self.at_least, self.at_most, self.above) if bar is not None]) != 1:
+            raise ValueError("a target has one of at_least, at_most and above")
         return self
+
+    @property
+    def rule(self) -> tuple[Literal["at least", "at most", "above"], float]:
+        """What is asked, and the bar."""
+        if self.at_least is not None:
+            return "at least", self.at_least
+        return ("at most", self.at_most) if self.at_most is not None else ("above", self.above or 0.0)
 
 
 class Suite(Frozen):

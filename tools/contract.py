@@ -179,7 +179,17 @@ class Detector(Protocol):
     def examine(self, image: SourceImage, budget: Budget) -> Evidence: ...
 
 
+@runtime_checkable
+class Conditional(Protocol):
+    """A detector that needs what a machine may lack (an extra, a model); planning then leaves it out and says why."""
+
+    def missing(self) -> str | None:
+        """What is missing and how to get it, as a sentence; None where the detector can run. It must be quick."""
+        ...
+
+
 Examine = Callable[["Tool", "SourceImage", Budget], Evidence]
+Missing = Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +202,11 @@ class Tool:
     cost: float
     about: str
     _examine: Examine
+    _missing: Missing | None = None
+
+    def missing(self) -> str | None:
+        """Why the tool cannot run on this machine; None where it can (see `Conditional`)."""
+        return None if self._missing is None else self._missing()
 
     def examine(self, image: SourceImage, budget: Budget) -> Evidence:
         """Examines `image` within `budget`."""
@@ -213,11 +228,18 @@ class Tool:
         )
 
 
-def detector(*, name: str, version: str, target: Target, cost: float) -> Callable[[Examine], Tool]:
-    """Marks a function `(tool, image, budget) -> Evidence` as a detector; its docstring's first line describes it."""
+def detector(
+    *, name: str, version: str, target: Target, cost: float, missing: Missing | None = None
+) -> Callable[[Examine], Tool]:
+    """Marks a function `(tool, image, budget) -> Evidence` as a detector; its docstring's first line describes it.
+
+    `missing` is for a detector that needs what may not be on the machine: see `Conditional`.
+    """
 
     def mark(examine: Examine) -> Tool:
         about = (examine.__doc__ or "").strip().partition("\n")[0]
-        return Tool(name=name, version=version, target=target, cost=cost, about=about, _examine=examine)
+        return Tool(
+            name=name, version=version, target=target, cost=cost, about=about, _examine=examine, _missing=missing
+        )
 
     return mark

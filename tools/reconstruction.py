@@ -84,7 +84,7 @@ def inverted(network: Denoiser, clean: torch.Tensor) -> tuple[torch.Tensor, torc
     return first, (top - clean) / most, x
 
 
-def _moments(values: torch.Tensor) -> list[torch.Tensor]:
+def moments(values: torch.Tensor) -> list[torch.Tensor]:
     """Log root mean square, log peakedness and correlations of neighbours of Nx3xHxW, each N."""
     power = (values**2).mean(dim=(1, 2, 3))
     out = [0.5 * (power + _EPS**2).log(), (values.abs().mean(dim=(1, 2, 3)) / (power.sqrt() + _EPS) + _EPS).log()]
@@ -99,7 +99,7 @@ def _moments(values: torch.Tensor) -> list[torch.Tensor]:
     return out
 
 
-_MOMENTS = ("strength", "peak", "lag_0_1", "lag_1_0", "lag_1_1", "lag_0_2", "lag_2_0", "red_green", "blue_green")
+MOMENTS = ("strength", "peak", "lag_0_1", "lag_1_0", "lag_1_1", "lag_0_2", "lag_2_0", "red_green", "blue_green")
 
 
 def _spread(values: torch.Tensor) -> list[torch.Tensor]:
@@ -113,9 +113,9 @@ def names() -> tuple[str, ...]:
     """What each feature is, in order."""
     out = []
     for sigma in NOISES:
-        out += [f"noise_{sigma}/{m}" for m in _MOMENTS] + [f"noise_{sigma}/spread_{q}" for q in ("high", "low")]
+        out += [f"noise_{sigma}/{m}" for m in MOMENTS] + [f"noise_{sigma}/spread_{q}" for q in ("high", "low")]
     for what in ("residual", "inverted", "returned"):
-        out += [f"{what}/{m}" for m in _MOMENTS] + [f"{what}/spread_{q}" for q in ("high", "low")]
+        out += [f"{what}/{m}" for m in MOMENTS] + [f"{what}/spread_{q}" for q in ("high", "low")]
     out += ["residual/to_texture", "returned/to_texture", "noise_0.08/to_texture", "noise_0.25/to_texture"]
     out += ["noise_0.08/along_residual", "noise_0.25/along_residual", "returned/along_residual"]
     return tuple(out)
@@ -124,7 +124,7 @@ def names() -> tuple[str, ...]:
 NAMES = names()
 
 
-def _along(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def along(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Correlation of two Nx3xHxW over everything but N."""
     return (a * b).mean(dim=(1, 2, 3)) / (((a**2).mean(dim=(1, 2, 3)) * (b**2).mean(dim=(1, 2, 3))).sqrt() + _EPS**2)
 
@@ -137,15 +137,15 @@ def _measured(network: Denoiser, batch: npt.NDArray[np.uint8], noises: list[torc
     for sigma, noise in zip(NOISES, noises, strict=True):
         noisy = clean + sigma * noise
         misses.append((noisy - _at(network, noisy, sigma)) / sigma - noise)
-        features += _moments(misses[-1]) + _spread(misses[-1])
+        features += moments(misses[-1]) + _spread(misses[-1])
     first, top_noise, back = inverted(network, clean)
     returned = back - clean
     residual = first * LADDER[0]
     for reading in (residual, top_noise, returned):
-        features += _moments(reading) + _spread(reading)
+        features += moments(reading) + _spread(reading)
     for reading in (residual, returned, *(m * s for m, s in zip(misses, NOISES, strict=True))):
         features.append(((reading**2).mean(dim=(1, 2, 3)).sqrt() / (contrast + _EPS) + _EPS).log())
-    features += [_along(misses[0], residual), _along(misses[1], residual), _along(returned, residual)]
+    features += [along(misses[0], residual), along(misses[1], residual), along(returned, residual)]
     table = torch.stack(features, dim=1).numpy()
     error = (returned.abs().mean(dim=1) * 127.5).numpy()
     return [Reconstruction(table[row].copy(), error[row].copy()) for row in range(len(batch))]

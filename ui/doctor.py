@@ -36,7 +36,7 @@ class Check:
 
 async def examine(settings: Settings) -> list[Check]:
     """Checks everything; a part that fails does not keep the rest from being checked."""
-    checks = [_python(), *_packages(), *_folders(settings), *_weights(settings), _trust(settings)]
+    checks = [_python(), *_packages(), *_folders(settings), *_weights(settings), _trust(settings), _inversion(settings)]
     if any(check.state == "bad" and check.part.startswith("package") for check in checks):
         return checks
     return [*checks, *await _service(settings)]
@@ -89,6 +89,19 @@ def _weights(settings: Settings) -> Iterator[Check]:
             yield Check(f"weight {one.name}", "note", f"{one.file} ({size}, {one.licence}) is not here.", one.note)
         else:
             yield Check(f"weight {one.name}", "bad", f"{one.file} is {one.state}.", one.note)
+
+
+def _inversion(settings: Settings) -> Check:
+    from tools.borrowed import missing, use_inversion_model
+
+    name = "inversion_sd"
+    if settings.inversion_model is None:
+        return Check(name, "note", "No Stable Diffusion model is configured.", "Optional: see EXPOSIT_INVERSION_MODEL.")
+    use_inversion_model(settings.inversion_model)
+    reason = missing()
+    if reason is not None:
+        return Check(name, "bad", reason, "Correct EXPOSIT_INVERSION_MODEL or unset it.")
+    return Check(name, "ok", "what EXPOSIT_INVERSION_MODEL names is on this machine")
 
 
 def _trust(settings: Settings) -> Check:

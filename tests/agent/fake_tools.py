@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 import tools.image
+from tools import borrowed, weights
 from tools.contract import Budget, Detector, Evidence, Finding, Region, Tool, detector
 from tools.errors import MissingWeightError
 from tools.image import SourceImage
@@ -99,6 +100,23 @@ def not_a_number(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
 def weightless(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Lacks its weights."""
     raise MissingWeightError("heads.safetensors (3 MB, Apache-2.0) is not here.", remedy="Run `exposit models pull`.")
+
+
+@detector(name="borrower", version="1", target="generated", cost=1.0, missing=borrowed.missing)
+def borrower(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
+    """Tells what its process was told at its start of weights and models."""
+    told = {"clip": str(weights.path("clip")), "model": ", ".join(one.name for one in borrowed.inversion_models())}
+    return tool.evidence(score=0.5, measurements=told)
+
+
+def lacking() -> dict[str, Detector]:
+    return _catalogue(bright, borrower)
+
+
+def borrowing() -> dict[str, Detector]:
+    """For a worker only: finds diffusers installed, whether it is or not."""
+    borrowed.find_spec = lambda name: object()  # type: ignore[assignment,misc]
+    return lacking()
 
 
 def good() -> dict[str, Detector]:

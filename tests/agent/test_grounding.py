@@ -1,6 +1,8 @@
 # ruff: noqa: E501 - tables of sentences are read best on one line
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.grounding import ground, objection
@@ -136,3 +138,22 @@ def test_numbers_are_read_in_words_digits_and_percent() -> None:
         (0.13, "fraction"), (1024.0, "px"), (2.0, "times"), (0.667, "fraction"), (21.0, "times"), (0.5, "fraction"),
         (0.9, "fraction"), (3.0, "times"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "cite", "stands"),
+    [
+        ("The inversion sd tool gave no judgement.", "inversion_sd", True),
+        ("The inversion_sd tool gave no judgement.", "inversion_sd", True),
+        ("The inversion sd tool gave no judgement.", "inversion", False),
+        ("The inversion tool gave no judgement.", "inversion_sd", False),
+        ("The inversion sd tool and the inversion tool gave no judgement.", "inversion_sd", False),
+    ],
+)
+def test_a_tool_whose_name_holds_anothers_is_told_apart(text: str, cite: str, stands: bool) -> None:
+    evidence = tuple(
+        Evidence(id=name, detector=name, version="1", target="generated", abstained_because="It is too small.")
+        for name in ("inversion", "inversion_sd")
+    )
+    made = replace(case(), evidence=evidence)
+    assert (because(made, Sentence(text=text, cites=(cite,))) is None) is stands

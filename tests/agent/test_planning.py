@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -75,3 +76,26 @@ def test_the_reason_tells_whether_a_tool_has_a_weight() -> None:
     assert made["patch"].because.startswith("Calibrated")
     assert "no weight in the verdict" in made["zoom"].because
     assert "no judgement" in made["compression"].because
+
+
+def test_a_tool_that_misses_what_it_needs_is_left_out_and_says_why() -> None:
+    class Plain:
+        """A detector of a third party that knows nothing of `missing`."""
+
+        name, version, target, cost = "plain", "1", "generated", 1.0
+
+        def examine(self, image: object, budget: Budget) -> Evidence:
+            raise AssertionError
+
+    lacking = replace(tool("lacking", 5), _missing=lambda: "The package x is not installed. Run `pip install x`.")
+    having = replace(tool("having", 5), _missing=lambda: None)
+    plain = Plain()
+    assert isinstance(plain, Detector)
+    every: Mapping[str, Detector] = {"lacking": lacking, "having": having, "plain": plain}
+    made = {
+        step.tool: step for step in plan(every, facts(), budget_of("standard"), calibrated={"lacking"}, can_look=True)
+    }
+    assert {name: step.run for name, step in made.items() if name != LOOK} == {
+        "lacking": False, "having": True, "plain": True,
+    }  # fmt: skip
+    assert made["lacking"].because == "The package x is not installed. Run `pip install x`."

@@ -138,6 +138,16 @@ async def test_a_missing_weight_is_told_with_its_remedy(tmp_path: Path) -> None:
         assert any("weightless" in each for each in report.verdict.not_examined)
 
 
+async def test_a_tool_without_its_model_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    async with opened(tmp_path, "lacking") as explainer:
+        report = await explainer.explain(Submission(data=JPEG))
+    assert [item.id for item in report.evidence] == ["bright"]
+    (step,) = (each for each in report.plan if each.tool == "borrower")
+    assert not step.run
+    assert f"borrower was left out: {step.because}" in report.verdict.not_examined
+    assert "No Stable Diffusion model is configured" in step.because
+
+
 async def test_questions_are_answered_grounded_and_logged(tmp_path: Path) -> None:
     true = Sentence(text="The texture differs here.", cites=("drawer",))
     false = Sentence(text="The texture of 88 tiles differs.", cites=("drawer",))

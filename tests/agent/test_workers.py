@@ -185,6 +185,16 @@ async def test_a_trust_list_that_does_not_read_stops_the_start(tmp_path: Path, o
             await workers.inspect(original)
 
 
+async def test_a_worker_is_told_where_weights_and_models_lie(tmp_path: Path, original: Original) -> None:
+    model, clip = tmp_path / "some-model", tmp_path / "weights" / "clip_encoder.int8.onnx"
+    model.mkdir()
+    clip.parent.mkdir()
+    clip.touch()
+    async with pool("borrowing", weights=tmp_path, inversion_model=str(model)) as workers:
+        evidence, _ = await workers.examine(resolve(FAKES + "lacking")["borrower"], original, Budget())
+        assert evidence.measurements == {"clip": str(clip), "model": "some-model"}
+
+
 async def test_warming_passes_over_a_tool_that_hangs(original: Original) -> None:
     async with pool("hanging", workers=2, timeout_s=1.0, warm=True) as workers:
         assert workers.state.startswith("starting")

@@ -51,6 +51,10 @@ def test_a_scorer_of_known_strength_comes_out_with_that_strength(items, tmp_path
         assert able.figures["nll_gain"].low > 0, "it knows something, and says how much"
         assert able.figures["ece"].value <= able.ece_if_calibrated.high, "its probabilities are exactly right"
         assert blind.figures["nll_gain"].value == pytest.approx(0, abs=1e-9), "no weight: the base rate itself"
+        assert blind.reliability is not None
+        assert len(blind.reliability.x) == 1, "one probability, one point"
+        assert able.reliability is not None
+        np.testing.assert_allclose(able.reliability.x, able.reliability.y, atol=0.25)
         # The agent sums independent evidence: two tools are better than the better of them.
         agent = protocol.system("agent")
         assert agent is not None

@@ -147,5 +147,15 @@ def test_doctor_fails_where_a_part_is_not_ready(fake: list[FakeExplainer]) -> No
     assert "BAD" in checked.stdout
 
 
+def test_doctor_tells_of_a_configured_model_that_is_not_there(
+    fake: list[FakeExplainer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "No Stable Diffusion model is configured" in " ".join(run("doctor").stdout.split())
+    monkeypatch.setenv("EXPOSIT_INVERSION_MODEL", str(tmp_path / "not" / "here"))
+    checked = run("doctor")
+    assert checked.exit_code == 3
+    assert "EXPOSIT_INVERSION_MODEL" in checked.stdout
+
+
 async def _not_ready(self: FakeExplainer) -> dict[str, str]:
     return {"database": "cannot be opened"}

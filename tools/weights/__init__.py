@@ -28,6 +28,13 @@ PINS = "pins.json"
 FOLDER = Path(__file__).parent
 Progress = Callable[[str], None]
 _CHUNK = 1 << 20
+_cache: Path | None = None
+
+
+def use_cache(folder: Path) -> None:
+    """Says where fetched weights lie in this process; tools know no settings, so whoever runs them calls this once."""
+    global _cache
+    _cache = folder
 
 
 class Wheel(Frozen):
@@ -119,18 +126,19 @@ def path(name: str, cache: Path | None = None) -> Path:
 
     Args:
         name: Of the weight.
-        cache: Folder of fetched weights; only those need it.
+        cache: Folder of fetched weights; what `use_cache` named when it is left out. Only those need it.
 
     Raises:
         NotFoundError: for a name that is not pinned.
         MissingWeightError: if the file is not there.
     """
     pin = weight(name)
+    cache = cache or _cache
     if pin.wheel is None:
         file = FOLDER / pin.file
         remedy = "It is shipped with Exposit: install Exposit again."
     elif cache is None:
-        raise ValueError(f"{name} is a fetched weight: path needs the cache folder")
+        raise ValueError(f"{name} is a fetched weight: pass the cache folder, or call use_cache first")
     else:
         file = cache / "weights" / pin.file
         remedy = f"Run `exposit models pull {name}`."
