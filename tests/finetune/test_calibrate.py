@@ -297,7 +297,8 @@ def test_a_tool_that_asks_for_edits_needs_no_rows_of_generated_pictures() -> Non
             )  # fmt: skip
     rows = Rows.of(lines, "made.csv")
     made = calibrate({"splice": rows}, {"splice": Spoken("1", "edited")}, draws=20)
-    assert made.tools["splice"].weight > 0.5
+    assert made.tools["splice"].weight == pytest.approx(0.5)  # one kind of row shows use on one kind only
+    assert max(made.tools["splice"].weight_draws) <= 0.5
     assert made.edited.llr > 0
     assert "aligned_edited" in made.edited.figures
     assert made.generated.because.startswith("no pixel tool")
