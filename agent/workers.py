@@ -20,7 +20,7 @@ from agent.process import StoppedError, WorkerOptions, WorkerProcess, error_of
 from agent.telemetry import log
 from agent.verdict import ImageFacts
 from agent.wire import Frame
-from tools.contract import Budget, Detector, Evidence, Frozen
+from tools.contract import Budget, Conditional, Detector, Evidence, Frozen
 from tools.errors import ExpositError, ImageError, WorkerError
 
 __all__ = ["Examined", "Original", "WorkerOptions", "Workers", "abstention"]
@@ -256,7 +256,8 @@ def _homes(tools: Iterable[Detector], workers: int) -> dict[str, int]:
     """The worker of each tool, by name."""
     load = [0.0] * workers
     homes = {}
-    for tool in sorted(tools, key=lambda tool: (-tool.cost, tool.name)):
+    runnable = [tool for tool in tools if not isinstance(tool, Conditional) or tool.missing() is None]
+    for tool in sorted(runnable, key=lambda tool: (-tool.cost, tool.name)):
         homes[tool.name] = load.index(min(load))
         load[homes[tool.name]] += tool.cost
     return homes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import re
@@ -118,6 +119,8 @@ async def test_tools_are_dealt_out_by_cost_and_held_in_one_worker_each(original:
     assert costs == {"bright": 2.0, "drawer": 30.0, "slow": 90.0}
     assert _homes(tools.values(), 2) == {"slow": 0, "drawer": 1, "bright": 1}
     assert set(_homes(tools.values(), 1).values()) == {0}
+    absent = dataclasses.replace(tools["slow"], name="absent", cost=9000.0, _missing=lambda: "It is not installed.")
+    assert _homes([absent, *tools.values()], 2) == _homes(tools.values(), 2)
 
 
 async def test_inspection_evidence_and_maps_come_back_whole(original: Original) -> None:
