@@ -20,6 +20,7 @@ from typing import Literal
 
 from agent.calibration import CalibratedTool, Calibration
 from agent.calibration import load as load_calibration
+from agent.settings import Settings
 from evals import layouts, page, report, suite
 from evals.costs import costs_of
 from evals.datasets import Item
@@ -33,6 +34,7 @@ from tools.catalogue import detectors
 from tools.contract import Budget, Detector
 from tools.contract import Target as Question
 from tools.errors import ConfigurationError, ExpositError
+from tools.weights import use_cache
 
 INTERVAL = (
     "90 % bootstrap intervals; a pair is drawn as a whole, a photograph by itself, a generator with all its pictures "
@@ -215,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer-timeout", type=float, default=600.0, help="seconds a peer may take on one protocol")
     parser.add_argument("--calibration", type=Path, help="instead of the shipped one")
     options = parser.parse_args(argv)
+    use_cache(Settings().cache)  # tools that read fetched weights find them where the service has them
     try:
         plan = suite.load(options.suite)
         plan = plan.only(options.protocol) if options.protocol else plan

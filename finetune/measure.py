@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from agent.settings import Settings
 from evals import datasets
 from evals.datasets import Item
 from finetune.examples import LARGER, MATCHED, matched
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--sides", type=int, nargs="+", choices=list(CHAINS), default=list(CHAINS))
     options = parser.parse_args()
+    weights.use_cache(Settings().cache)
     print(
         "| tool | version | data | side | items | AUROC [95 %] | photographs leaning | generated leaning | abstained |"
     )
