@@ -43,9 +43,9 @@ from finetune.stacking import Joined, cross_fitted_sums, stack
 from tools.contract import Number
 from tools.errors import ConfigurationError
 
-ONE_KIND = 0.5
-"""Share of its ratio that a tool keeps where its use is shown on one kind of row only: expert judgement. At a half, no
-such tool alone moves even odds past the bar of a label."""
+NARROW = 0.5
+"""Share of its ratio that a tool keeps where its use is shown on one kind of row only, or on passages through a decoder
+that it knew: expert judgement."""
 KINDS: dict[Question, tuple[str, ...]] = {"generated": ("aligned", "matched"), "edited": ("aligned",)}
 """Kinds of rows in which a tool must show its use. An edit is always set beside its own untouched photograph."""
 KIND_WORDS: dict[Question, dict[str, str]] = {
@@ -195,15 +195,14 @@ def calibrate(
         tools = [scores[name] for name in names]
         joined = Joined.of(tools, plan)
         point, drawn = stack(joined, tools, [found[name].buckets for name in names], draws)
-        # Where only one kind of row could be had, nothing tells how the tool fares on pictures of other makes.
-        trusted = 1.0 if len(KINDS[question]) > 1 else ONE_KIND
         for place, name in enumerate(names):
+            # Where one kind of row, or one decoder that it knew, is all that a tool was tried on, nothing tells how it
+            # fares on pictures of other makes.
+            trusted = NARROW if len(KINDS[question]) < 2 or scores[name].met else 1.0
             share = round(float(point[place]) * trusted, DIGITS)
             note = f"; beside the other tools it keeps {share:.2f} of its own ratio"
             if trusted < 1:
-                note += (
-                    f", of which {1 - trusted:.0%} was taken off because its use is shown on one kind of picture only"
-                )
+                note += ", half of it taken off because it was tried on alterations or passages of known make only"
             found[name] = found[name].model_copy(
                 update={
                     "weight": share,

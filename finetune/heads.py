@@ -5,7 +5,8 @@
 Heads are fitted on a mixture: generated pictures and photographs of train/ through the format-matching chain, and
 aligned pairs (`finetune.twins`). `finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from
 heads that knew neither generator, prompt nor source; aligned ones from heads that knew no passage through the
-autoencoder at all, since that is their generator. test/ and pairs/ are not opened here (see `finetune.measure`).
+autoencoder at all, since that is their generator (but see `MET`).
+test/ and pairs/ are not opened here (see `finetune.measure`).
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     return look(shipped(), rgb, most=8, seed=seed).features
 
 
+MET = {"semantic"}
+"""Tools whose aligned scores come from heads that knew the autoencoder, though not the photograph's source. A head of
+`semantic` that was fitted without passages is another head on another scale: its scores say nothing of this one's."""
 APART = {"semantic": 100}
 """Where a tool's aligned draws are counted from: its twins are other files than those of the same number elsewhere."""
 
@@ -200,8 +204,16 @@ def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
     return float(roc_auc_score([rows[i].example.label == "generated" for i in chosen], logits[chosen]))
 
 
-def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0) -> None:
-    """Held-out scores, one line an example that was scored. Aligned draws are counted from `apart`."""
+def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0, passage: str = "taef2") -> None:
+    """Held-out scores, one line an example that was scored.
+
+    Args:
+        rows: The examples.
+        logits: Their held-out logits; NaN is left out.
+        file: The score file.
+        apart: Aligned draws are counted from here.
+        passage: Fold of the aligned ones; `met` where the heads that scored them knew the autoencoder.
+    """
     key = folds.keys(
         ["" if r.example.label == "real" else r.example.generator for r in rows],
         [r.example.item.prompt for r in rows],
@@ -214,7 +226,7 @@ def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0
         for row, value, fold in zip(rows, logits, key, strict=True):
             e = row.example
             if np.isfinite(value):
-                name, draw = (fold.name, e.draw) if e.kind == "matched" else ("taef2", e.draw + apart)
+                name, draw = (fold.name, e.draw) if e.kind == "matched" else (passage, e.draw + apart)
                 writer.writerow(
                     [
                         *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, draw),
@@ -261,7 +273,10 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     for name, value in figures.items():
         print(f"  {name}: {value}", flush=True)
     aligned = np.array([row.example.kind == "aligned" for row in rows])
-    write_scores(rows, np.where(aligned, strict, logits), OOF / f"{tool}.csv", APART.get(tool, 0))
+    if tool in MET:
+        write_scores(rows, logits, OOF / f"{tool}.csv", APART.get(tool, 0), "met")
+    else:
+        write_scores(rows, np.where(aligned, strict, logits), OOF / f"{tool}.csv", APART.get(tool, 0))
     generated = np.array([row.example.label == "generated" for row in rows])
     head = fit(means(rows), generated, balance(rows, share), strength)
     write_weights(
