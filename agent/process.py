@@ -189,6 +189,9 @@ def _spawn(theirs: socket.socket, options: WorkerOptions) -> subprocess.Popen[by
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # torch and NumPy heed them
         environment.setdefault(name, threads)
+    # one heap, and large blocks given back: pictures and models come and go, and what is freed must not stay taken
+    for name, value in (("ARENA_MAX", "1"), ("MMAP_THRESHOLD_", "16777216"), ("TRIM_THRESHOLD_", "16777216")):
+        environment.setdefault(f"MALLOC_{name}", value)
     # the same modules as ours, whatever the working folder holds (-P), and nothing fetched from a hub
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
