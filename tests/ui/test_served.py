@@ -64,11 +64,14 @@ def test_a_person_uploads_reads_the_verdict_and_asks(served: Served, page: Page,
     assert "2 marked regions" in (shown.get_attribute("alt") or "")
     page.wait.until(lambda d: d.execute_script("return arguments[0].naturalWidth", shown) == 800)
     page.first("#view input").click()
-    options = page.wait.until(lambda _: page.all("[role=listbox] [role=option]"))
-    assert [option.text.removeprefix("✓").strip() for option in options] == [
-        "The picture with marked regions", "The picture alone", "Where the residual noise is too even (patch)",
-    ]  # fmt: skip
-    options[2].click()
+    views = ["The picture with marked regions", "The picture alone", "Where the residual noise is too even (patch)"]
+
+    def offered(_: object) -> bool:  # options are in the page a moment before their text can be seen
+        options = page.all("[role=listbox] [role=option]")
+        return [(one.get_attribute("textContent") or "").replace("✓", "").strip() for one in options] == views
+
+    page.wait.until(offered)
+    page.all("[role=listbox] [role=option]")[2].click()
     page.wait.until(lambda d: d.execute_script("return document.querySelector('#shown img').naturalWidth") == 640)
 
     page.ask("Where? ![x](http://elsewhere.example/x.png)")
