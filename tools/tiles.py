@@ -1,4 +1,4 @@
-"""Tiles at native size, and the linear heads that judge them: what `patch` and `inversion` share."""
+"""Tiles at native size, the linear heads that judge them, and the evidence that detectors make of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from tools.contract import Evidence, Number, Region, Tool
 
 GRID = 8
 """Tiles begin at multiples of this, so that a JPEG's blocks lie in every tile as they lay in training."""
@@ -165,3 +167,93 @@ class Head:
 def sigmoid(logit: float) -> float:
     """The logistic function, without overflow."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a head makes of the tiles of one picture, as every detector of tiles tells it.
+
+    Attributes:
+        head: Judges them.
+        seen: The tiles; at least one was judged.
+        size: Width and height of the picture in pixels.
+        logits: One a judged tile.
+        mean: Of the logits.
+        score: The mean logit as a number in [0, 1].
+        scores: The same of each tile.
+    """
+
+    head: Head
+    seen: Look
+    size: tuple[int, int]
+    logits: npt.NDArray[np.float64]
+    mean: float
+    score: float
+    scores: list[float]
+
+    @classmethod
+    def of(cls, head: Head, seen: Look, size: tuple[int, int]) -> Judged:
+        """Asks `head` about the tiles that were seen in a picture of `size`."""
+        logits = head.logits(seen.features)
+        mean = float(logits.mean())
+        return cls(head, seen, size, logits, mean, round(sigmoid(mean), 6), [sigmoid(float(logit)) for logit in logits])
+
+    @property
+    def leaning(self) -> Literal["generated", "camera", "neutral"]:
+        """What the mean logit speaks for."""
+        return self.head.leaning(self.mean)
+
+    @property
+    def above(self) -> int:
+        """Tiles at or above the level that most held-out photographs lay below."""
+        return int((self.logits >= self.head.high).sum())
+
+    @property
+    def tile_map(self) -> npt.NDArray[np.float64]:
+        """The scores where their tiles lie, as `canvas`; 0 outside them."""
+        return np.nan_to_num(canvas(self.seen.judged, self.scores, self.seen.side, self.size), nan=0.0)
+
+    def suspects(self, most: int) -> list[int]:
+        """As `Head.suspects`."""
+        return self.head.suspects(self.logits, most)
+
+    def place(self, tile: int) -> Region:
+        """Where a judged tile lies."""
+        left, top = self.seen.judged[tile]
+        return Region.from_pixels(left, top, left + self.seen.side, top + self.seen.side, self.size)
+
+    def smaller(self, meant: int) -> list[str]:
+        """The limit that is told where tiles are smaller than the `meant` px; empty where they are not."""
+        if self.seen.side >= meant:
+            return []
+        return [f"The picture is small: tiles of {self.seen.side} px were read where {meant} px are meant."]
+
+    def evidence(
+        self, tool: Tool, *, meant: int, suspects: Sequence[int], measurements: Mapping[str, Number], **fields: object
+    ) -> Evidence:
+        """Evidence in the name of `tool`, with what every detector of tiles measures.
+
+        Args:
+            tool: Whose evidence it is.
+            meant: Side in pixels that tiles are meant to have; smaller ones lower the applicability by their area.
+            suspects: Tiles that are shown as regions.
+            measurements: Of the tool's own.
+            fields: Further fields of `Evidence`.
+        """
+        judged, flat = len(self.scores), self.seen.flat
+        return tool.evidence(
+            score=self.score,
+            regions=[self.place(tile) for tile in suspects],
+            measurements={
+                "mean_log_odds": round(self.mean, 4),
+                "tiles_judged": judged,
+                "tiles_flat": flat,
+                "tiles_possible": self.seen.possible,
+                "tile_side_px": self.seen.side,
+                "coverage": round(self.seen.coverage, 4),
+                "spread_log_odds": round(float(self.logits.std()), 4),
+            }
+            | dict(measurements),
+            applicability=round((self.seen.side / meant) ** 2 * judged / (judged + flat), 4),
+            **fields,
+        )

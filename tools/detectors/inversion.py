@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tools import weights
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
 from tools.image import SourceImage
-from tools.tiles import Head, Look, canvas, sigmoid
+from tools.tiles import Head, Judged, canvas
 
 LEAST = 64
 """Shortest side in pixels that is judged."""
@@ -48,34 +48,20 @@ def inversion(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             measurements={"tiles_flat": seen.flat},
             ms=(perf_counter() - began) * 1000,
         )
-    logits = head.logits(seen.features)
-    mean = float(logits.mean())
-    score = round(sigmoid(mean), 6)
-    scores = [sigmoid(float(logit)) for logit in logits]
+    judged = Judged.of(head, seen, (image.width, image.height))
     errors = [float(error.mean()) for error in seen.maps]
-    size = (image.width, image.height)
-    places = [Region.from_pixels(left, top, left + seen.side, top + seen.side, size) for left, top in seen.judged]
-    suspects = head.suspects(logits, most=2)
-    return tool.evidence(
-        score=score,
+    suspects = judged.suspects(most=2)
+    return judged.evidence(
+        tool,
+        meant=TILE,
+        suspects=suspects,
+        measurements={"mean_error_grey_levels": round(float(np.mean(errors)), 3)},
         findings=(
-            _overall(head.leaning(mean), score, errors),
-            *(_tile(scores[i], errors[i], places[i]) for i in suspects),
+            _overall(judged, errors),
+            *(_tile(judged.scores[i], errors[i], judged.place(i)) for i in suspects),
         ),
-        regions=[places[i] for i in suspects],
-        measurements={
-            "mean_log_odds": round(mean, 4),
-            "mean_error_grey_levels": round(float(np.mean(errors)), 3),
-            "tiles_judged": len(scores),
-            "tiles_flat": seen.flat,
-            "tiles_possible": seen.possible,
-            "tile_side_px": seen.side,
-            "coverage": round(seen.coverage, 4),
-            "spread_log_odds": round(float(logits.std()), 4),
-        },
-        applicability=round((seen.side / TILE) ** 2 * len(scores) / (len(scores) + seen.flat), 4),
-        limits=_limits(seen, len(scores), TILE),
-        maps=(image.maps.add("inversion_error", _error_map(seen, size), _CAPTION),),
+        limits=_limits(judged, TILE),
+        maps=(image.maps.add("inversion_error", _error_map(judged), _CAPTION),),
         weights={name: weights.weight(name).sha256 for name in ("inverter", "inversion")},
         ms=(perf_counter() - began) * 1000,
     )
@@ -87,13 +73,15 @@ _CAPTION = (
 )
 
 
-def _error_map(seen: Look, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    error = np.nan_to_num(canvas(seen.judged, seen.maps, seen.side, size), nan=0.0)
+def _error_map(judged: Judged) -> npt.NDArray[np.float64]:
+    seen = judged.seen
+    error = np.nan_to_num(canvas(seen.judged, seen.maps, seen.side, judged.size), nan=0.0)
     return np.asarray(error / max(float(error.max()), 1e-6))
 
 
-def _overall(leaning: str, score: float, errors: list[float]) -> Finding:
-    shown, tiles, error = round(score, 2), len(errors), round(float(np.mean(errors)), 2)
+def _overall(judged: Judged, errors: list[float]) -> Finding:
+    leaning = judged.leaning
+    shown, tiles, error = round(judged.score, 2), len(errors), round(float(np.mean(errors)), 2)
     numbers: dict[str, float | int | str | bool] = {"tiles": tiles, "mean_error": error, "score": shown}
     text = (
         f"A small model of photographs reconstructs {tiles} {'tile' if tiles == 1 else 'tiles'} with a mean error of "
@@ -128,7 +116,8 @@ def _tile(score: float, error: float, place: Region) -> Finding:
     )
 
 
-def _limits(seen: Look, judged: int, meant: int) -> tuple[str, ...]:
+def _limits(judged: Judged, meant: int) -> tuple[str, ...]:
+    seen = judged.seen
     limits = [
         f"The model behind it is small and Exposit's own, trained on {PHOTOGRAPHS} photographs; it is not the model "
         "that made any generated picture.",
@@ -137,9 +126,7 @@ def _limits(seen: Look, judged: int, meant: int) -> tuple[str, ...]:
     ]
     if seen.coverage < 0.995:
         limits.append(
-            f"{judged} of {seen.possible} tiles, drawn by the picture's hash, were reconstructed: "
+            f"{len(judged.scores)} of {seen.possible} tiles, drawn by the picture's hash, were reconstructed: "
             f"{seen.coverage:.0%} of the area was looked at."
         )
-    if seen.side < meant:
-        limits.append(f"The picture is small: tiles of {seen.side} px were read where {meant} px are meant.")
-    return tuple(limits)
+    return (*limits, *judged.smaller(meant))

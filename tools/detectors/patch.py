@@ -11,7 +11,7 @@ from tools import weights
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
 from tools.image import SourceImage
 from tools.texture import NAMES, TILE, look
-from tools.tiles import Head, canvas, sigmoid
+from tools.tiles import Head, Judged
 
 LEAST = 64
 """Shortest side in pixels that is judged."""
@@ -43,51 +43,35 @@ def patch(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             measurements={"tiles_flat": seen.flat},
             ms=(perf_counter() - began) * 1000,
         )
-    logits = head.logits(seen.features)
-    mean = float(logits.mean())
-    score = round(sigmoid(mean), 6)
-    scores = [sigmoid(float(logit)) for logit in logits]
-    drawn = np.nan_to_num(canvas(seen.judged, scores, seen.side, (image.width, image.height)), nan=0.0)
+    judged = Judged.of(head, seen, (image.width, image.height))
+    suspects = judged.suspects(most=3)
     tile_map = image.maps.add(
         "patch_tiles",
-        drawn,
+        judged.tile_map,
         "Score of each tile: the brighter, the more its texture is like that of generated pictures in training. "
         "Black tiles were not judged.",
     )
-    places = [
-        Region.from_pixels(left, top, left + seen.side, top + seen.side, (image.width, image.height))
-        for left, top in seen.judged
-    ]
-    leaning, suspects = head.leaning(mean), head.suspects(logits, most=3)
     parts = head.parts(seen.features).mean(axis=0)
-    return tool.evidence(
-        score=score,
+    return judged.evidence(
+        tool,
+        meant=TILE,
+        suspects=suspects,
+        measurements={"mean_contrast_grey_levels": round(float(np.mean(seen.contrast)), 3)},
         findings=(
-            _overall(leaning, score, int((logits >= head.high).sum()), len(scores)),
-            *([_reason(parts)] if leaning == "generated" else []),
-            *(_tile(scores[i], places[i]) for i in suspects),
+            _overall(judged),
+            *([_reason(parts)] if judged.leaning == "generated" else []),
+            *(_tile(judged.scores[i], judged.place(i)) for i in suspects),
         ),
-        regions=[places[i] for i in suspects],
-        measurements={
-            "mean_log_odds": round(mean, 4),
-            "tiles_judged": len(scores),
-            "tiles_flat": seen.flat,
-            "tiles_possible": seen.possible,
-            "tile_side_px": seen.side,
-            "coverage": round(seen.coverage, 4),
-            "spread_log_odds": round(float(logits.std()), 4),
-            "mean_contrast_grey_levels": round(float(np.mean(seen.contrast)), 3),
-        },
-        applicability=round((seen.side / TILE) ** 2 * len(scores) / (len(scores) + seen.flat), 4),
-        limits=_limits(seen.coverage, seen.side),
+        limits=_limits(judged),
         maps=(tile_map,),
         weights={"patch": weights.weight("patch").sha256},
         ms=(perf_counter() - began) * 1000,
     )
 
 
-def _overall(leaning: str, score: float, alike: int, tiles: int) -> Finding:
-    shown = round(score, 2)
+def _overall(judged: Judged) -> Finding:
+    leaning, alike, tiles = judged.leaning, judged.above, len(judged.scores)
+    shown = round(judged.score, 2)
     many = f"{alike} of {tiles} tiles {'lies' if alike == 1 else 'lie'}" if tiles > 1 else "The picture's only tile"
     many += "" if tiles > 1 else " lies" if alike else " does not lie"
     text = f"{many} above the level that {Head.LEVEL} % of photographs held out in training stay under"
@@ -132,15 +116,14 @@ def _tile(score: float, place: Region) -> Finding:
     )
 
 
-def _limits(coverage: float, side: int) -> tuple[str, ...]:
+def _limits(judged: Judged) -> tuple[str, ...]:
     limits = [
         "Weak: where a photograph and a generated picture show the same subject, this tool is close to chance "
         "(finetune/RESULTS.md).",
         "It was fitted on pictures saved once more as JPEG of quality 70 to 95; stronger compression, heavy resizing, "
         "filters and drawings lie outside that.",
     ]
+    coverage = judged.seen.coverage
     if coverage < 0.995:
         limits.append(f"A sample of tiles drawn by the picture's hash: {coverage:.0%} of the area was looked at.")
-    if side < TILE:
-        limits.append(f"The picture is small: tiles of {side} px were read where {TILE} px are meant.")
-    return tuple(limits)
+    return (*limits, *judged.smaller(TILE))
