@@ -3,7 +3,10 @@
     python -m evals.run --suite matched --data DIR [--out runs/matched] [--limit N] [--peer "NAME=COMMAND"]
 
 Writes `result.json`, one HTML page with curves (`page.html`) and the model card of this run (`card.md`). What tools
-said is kept under `runs/kept`, so that a run that was broken off goes on where it stopped.
+said is kept under `runs/kept`, so that a run that was broken off goes on where it stopped, and one after a new
+calibration only fuses anew. `--warm` asks single tools ahead of time and writes no result:
+
+    python -m evals.run --suite robust --data DIR --warm inversion --warm patch
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Literal
@@ -27,13 +31,14 @@ from evals.datasets import Item
 from evals.figures import Table
 from evals.measuring import Measured, measure, summarise
 from evals.peers import Peer
+from evals.protocols import drawn
 from evals.results import Best, Figure, PeerRun, ProtocolResult, RunResult, Target
 from evals.scoring import Scorer
 from evals.suite import Suite, TargetSpec
 from tools.catalogue import detectors
 from tools.contract import Budget, Detector
 from tools.contract import Target as Question
-from tools.errors import ConfigurationError, ExpositError
+from tools.errors import ConfigurationError, ExpositError, ImageError
 from tools.weights import use_cache
 
 INTERVAL = (
@@ -79,7 +84,7 @@ def run(
     """
     calibration = calibration or load_calibration()
     taking_part = _chosen(plan, tools if tools is not None else detectors())
-    scorer = Scorer(taking_part, Budget(level=plan.budget, max_tiles=plan.max_tiles), kept)
+    scorer = Scorer(taking_part, _budget(plan), kept)
     best = {spec.question: best_single(calibration, taking_part, spec.question) for spec in plan.protocol}
     protocols: list[ProtocolResult] = []
     tables: dict[str, tuple[Table, list[str]]] = {}
@@ -114,6 +119,33 @@ def run(
         targets=tuple(_judged(target, protocols) for target in plan.target),
         costs=costs_of([cost for m in every for cost in m.costs]), peers=tuple(peer_runs), notes=plan.notes,
     )  # fmt: skip
+
+
+def warm(plan: Suite, data: Path, work: Path, names: Sequence[str], kept: Path, *, limit: int | None = None) -> int:
+    """Asks the tools `names` about every file of a suite and keeps what they say, so that a later run need not.
+
+    Returns:
+        How many calls of tools it took.
+
+    Raises:
+        ConfigurationError: A tool is unknown, or there is nothing to measure.
+    """
+    scorer = Scorer(_chosen(plan.model_copy(update={"tools": tuple(names)}), detectors()), _budget(plan), kept)
+    try:
+        for spec in plan.protocol:
+            began, files = time.perf_counter(), 0
+            for sample in drawn(spec, data, limit=limit, seed=plan.seed, work=work):
+                with suppress(ImageError):  # the run itself counts those that cannot be judged
+                    scorer.examine(sample.data)
+                files += 1
+            _say(f"{spec.name}: {files} files in {time.perf_counter() - began:.0f} s, {scorer.fresh} calls so far")
+    finally:
+        scorer.close()
+    return scorer.fresh
+
+
+def _budget(plan: Suite) -> Budget:
+    return Budget(level=plan.budget, max_tiles=plan.max_tiles)
 
 
 def _chosen(plan: Suite, tools: Mapping[str, Detector]) -> dict[str, Detector]:
@@ -216,12 +248,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer", action="append", default=[], help='"NAME=COMMAND"; may be given more than once')
     parser.add_argument("--peer-timeout", type=float, default=600.0, help="seconds a peer may take on one protocol")
     parser.add_argument("--calibration", type=Path, help="instead of the shipped one")
+    parser.add_argument(
+        "--warm", action="append", default=[], metavar="TOOL", help="only ask this tool, and keep what it says"
+    )
     options = parser.parse_args(argv)
     use_cache(Settings().cache)  # tools that read fetched weights find them where the service has them
     try:
         plan = suite.load(options.suite)
         plan = plan.only(options.protocol) if options.protocol else plan
         out = options.out or Path("runs") / plan.name
+        if options.warm:
+            asked = warm(plan, options.data, out, options.warm, options.kept, limit=options.limit)
+            print(f"{asked} calls of {', '.join(options.warm)} kept in {options.kept}")
+            return
         given = layouts.read(options.layout, options.data, options.split) if options.layout else ()
         words = [f"--suite {options.suite}", "--data DIR"]
         words += [f"--limit {options.limit}"] if options.limit else []

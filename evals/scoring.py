@@ -1,14 +1,13 @@
 """Scores files with the very tools and the very fusion that the service uses, and keeps what the tools said.
 
-What a tool says of a file depends on nothing but the bytes, the tool and the budget; so it is kept on disk under those
-three (`evals.kept` says when a tool is the same), and a run that was broken off, or repeated, goes on where it stopped.
-Fusion is cheap and is always done anew.
+What a tool says of a file depends on nothing but the bytes, how they are decoded, the tool and the budget; so it is
+kept on disk under those (`evals.kept` says when a tool is the same), and a run that was broken off, or repeated, goes
+on where it stopped. Fusion is cheap and is always done anew.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import re
@@ -25,7 +24,7 @@ from PIL import Image
 from agent.calibration import Calibration
 from agent.fusion import fuse
 from agent.verdict import Verdict
-from evals.kept import code_of
+from evals.kept import code_of, decoded, still_pinned
 from tools.contract import Budget, Detector, Evidence
 from tools.errors import ImageError
 from tools.image import SourceImage
@@ -66,21 +65,24 @@ class Shelf:
                 if rest.endswith("}"):  # else the run was broken off in mid-line
                     self._lines[sha] = rest
 
-    def get(self, sha256: str) -> Spoken | None:
-        """What was said of the file with that hash."""
+    def get(self, sha256: str, pixels: str) -> Spoken | None:
+        """What was said of the file with that hash, where it was decoded alike (`evals.kept.decoded`)."""
         line = self._lines.get(sha256)
         if line is None:
             return None
         try:
             row = json.loads(line)
-            return Spoken(Evidence.model_validate(row["evidence"]), row["ms"], row["mb"], _unpacked(row["heat"]))
+            evidence = Evidence.model_validate(row["evidence"])
+            if row["decoded"] != pixels or not still_pinned(evidence):
+                return None
+            return Spoken(evidence, row["ms"], row["mb"], _unpacked(row["heat"]))
         except (ValueError, KeyError):  # written by another version of this file
             return None
 
-    def put(self, sha256: str, spoken: Spoken) -> None:
+    def put(self, sha256: str, pixels: str, spoken: Spoken) -> None:
         """Keeps a result."""
         row = {
-            "evidence": spoken.evidence.model_dump(mode="json"), "ms": spoken.ms, "mb": spoken.mb,
+            "decoded": pixels, "evidence": spoken.evidence.model_dump(mode="json"), "ms": spoken.ms, "mb": spoken.mb,
             "heat": _packed(spoken.heat),
         }  # fmt: skip
         line = json.dumps(row, separators=(",", ":"))
@@ -120,18 +122,17 @@ class Scorer:
         Raises:
             ImageError: It cannot be decoded.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
+        image = SourceImage.open(data, name)
+        pixels = decoded(image)
         said: dict[str, Spoken] = {}
-        image: SourceImage | None = None
         for tool_name, tool in self.tools.items():
             shelf = self._shelves.get(tool_name)
-            spoken = shelf.get(sha256) if shelf is not None else None
+            spoken = shelf.get(image.sha256, pixels) if shelf is not None else None
             if spoken is None:
-                image = image or SourceImage.open(data, name)
                 spoken = _asked(tool, image, self.budget)
                 self.fresh += 1
                 if shelf is not None and not spoken.failed:
-                    shelf.put(sha256, spoken)
+                    shelf.put(image.sha256, pixels, spoken)
             said[tool_name] = spoken
         return said
 
