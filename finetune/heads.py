@@ -1,6 +1,6 @@
-"""Fits the heads of `patch`, `inversion` and `semantic`, and writes weights, cards and held-out scores.
+"""Fits the heads of `patch`, `frequency`, `inversion` and `semantic`; writes weights, cards and held-out scores.
 
-    python -m finetune.heads [--tool patch|inversion|semantic] --data DIR --taef2 DIR [--work runs]
+    python -m finetune.heads [--tool patch|frequency|inversion|semantic] --data DIR --taef2 DIR [--work runs]
 
 Heads are fitted on a mixture: generated pictures and photographs of train/ through the format-matching chain, and
 aligned pairs (`finetune.twins`). `finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from
@@ -65,6 +65,13 @@ def patch_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     return look(rgb, most=96, seed=seed).features
 
 
+def frequency_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
+    """The features that `frequency` reads."""
+    from tools.spectra import look
+
+    return look(rgb, most=24, seed=seed).features
+
+
 def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
     """The features that `inversion` reads."""
     from tools.reconstruction import look, shipped
@@ -75,7 +82,7 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
 MET = {"semantic"}
 """Tools whose aligned scores come from heads that knew the autoencoder, though not the photograph's source. A head of
 `semantic` that was fitted without passages is another head on another scale: its scores say nothing of this one's."""
-APART = {"semantic": 100}
+APART = {"semantic": 100, "frequency": 100}
 """Where a tool's aligned draws are counted from: its twins are other files than those of the same number elsewhere."""
 
 
@@ -91,13 +98,14 @@ def _tower() -> Tower:
 
 MEASURES: dict[str, Measure] = {
     "patch": patch_features,
+    "frequency": frequency_features,
     "inversion": inversion_features,
     "semantic": semantic_features,
 }
-DRAWS = {"patch": 2, "inversion": 1, "semantic": 2}
+DRAWS = {"patch": 2, "frequency": 2, "inversion": 1, "semantic": 2}
 """Draws of the chain for each picture, by what a tool costs."""
-CROPS = {"patch": 2, "inversion": 1, "semantic": 1}
-"""Crops of each photograph of train/ that twins are made of; `semantic` has two twins of each."""
+CROPS = {"patch": 2, "frequency": 1, "inversion": 1, "semantic": 1}
+"""Crops of each photograph of train/ that twins are made of; `semantic` and `frequency` have two twins of each."""
 
 
 def measured(stream: Iterable[Example], measure: Measure, kept: Path | None = None) -> list[Measured]:
@@ -241,7 +249,7 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     items = datasets.labelled(data, "train")
     photographs = [item for item in items if item.label == "real"]
     histories = examples.tables_of([item for item in items if item.label == "generated"])
-    make = varied_twins if tool == "semantic" else twins
+    make = varied_twins if tool in APART else twins
     pairs = make(photographs, taef2, work / "twins", CROPS[tool])
     if tool != "inversion":  # the diffusion model behind `inversion` was trained on photos/: its head must not see them
         pairs += make(datasets.photos(data), taef2, work / "twins", 1)

@@ -228,22 +228,18 @@ class Judged:
             return []
         return [f"The picture is small: tiles of {self.seen.side} px were read where {meant} px are meant."]
 
-    def evidence(
-        self, tool: Tool, *, meant: int, suspects: Sequence[int], measurements: Mapping[str, Number], **fields: object
-    ) -> Evidence:
+    def evidence(self, tool: Tool, *, meant: int, measurements: Mapping[str, Number], **fields: object) -> Evidence:
         """Evidence in the name of `tool`, with what every detector of tiles measures.
 
         Args:
             tool: Whose evidence it is.
             meant: Side in pixels that tiles are meant to have; smaller ones lower the applicability by their area.
-            suspects: Tiles that are shown as regions.
             measurements: Of the tool's own.
             fields: Further fields of `Evidence`.
         """
         judged, flat = len(self.scores), self.seen.flat
         return tool.evidence(
             score=self.score,
-            regions=[self.place(tile) for tile in suspects],
             measurements={
                 "mean_log_odds": round(self.mean, 4),
                 "tiles_judged": judged,

@@ -1,12 +1,9 @@
-"""Periodic traces and the fall of the spectrum: what upsampling decoders, codecs and rescaling leave in pixels.
+"""Periodic traces, the shape and the fall of the spectrum: what upsampling decoders, codecs and rescaling leave.
 
-The raw score is `1 / (1 + exp(-(t - 5) / 1.5))`, where t is the larger of two significances in standard deviations:
-that of a lattice of 8, 16 or 32 px in both directions, and that of the strongest single peak at a period of 4, 8 or
-16 px along an axis. Periods of the codec's own blocks are left out first. It is rank information for calibration:
-a low score says that no lattice was seen, which many generators do not leave.
-
-The spectrum's fall is compared with photographs (`frequency_photographs.json`, made by `python -m finetune.spectra`);
-it describes and is not scored.
+The score is a linear head's over the shape of the residual spectrum (`tools.spectra`), tile by tile at native size.
+What a person can check stands beside it and is not scored: a lattice of 8, 16 or 32 px in both directions, single
+peaks (periods of the codec's own blocks are left out first), and how the spectrum falls, compared with photographs
+(`frequency_photographs.json`, made by `python -m finetune.spectra`).
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tools import weights
 from tools.contract import Budget, Evidence, Finding, MapRef, Number, Region, Severity, Tool, detector
 from tools.image import SourceImage
 from tools.jpeg import JpegFile, fit_quality, fit_tables, former_grid, luma_crops
@@ -36,6 +34,8 @@ from tools.signal import (
     residual,
     tile_grid,
 )
+from tools.spectra import GROUPS, NAMES, TILE, look
+from tools.tiles import Head, Judged
 
 REFERENCE = Path(__file__).with_name("frequency_photographs.json")
 FINE = 0.35
@@ -49,6 +49,8 @@ _PEAK_SIGMAS = 6.5
 _LATTICE_SIGMAS = 5.0
 _TILE_EXCESS = 12.0
 _SPOKEN = 3
+MOST = {"quick": 8, "standard": 24, "thorough": 96}
+"""Tiles whose spectrum the head judges, by the level of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ class _Codec:
     quality: int
 
 
-@detector(name="frequency", version="1.0", target="generated", cost=6.0)
+@detector(name="frequency", version=f"2+{weights.weight('frequency').sha256[:8]}", target="generated", cost=14.0)
 def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
-    """Looks for periodic traces of upsampling in the noise, and compares the spectrum's fall with photographs."""
+    """Judges the shape of the noise's spectrum, and looks for periodic traces of upsampling in it."""
     began = time.perf_counter()
     short = min(image.width, image.height)
     if short < _SMALLEST:
@@ -112,33 +114,57 @@ def frequency(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     if coverage < 1:
         limits.append(f"A sample covering {round(100 * coverage)} % of the picture was examined.")
     measurements: dict[str, Number] = {f"lattice_{period}px_sigmas": value for period, value in lattices.items()}
-    measurements |= report.measurements | {"coverage": round(coverage, 3), "codec_period_px": codec.period}
+    measurements |= report.measurements | {"blocks_coverage": round(coverage, 3), "codec_period_px": codec.period}
     measurements |= {"short_side_px": short, "still_pct": still}
+    seen = look(image.rgb, most=min(MOST[budget.level], budget.max_tiles), seed=image.seed)
     maps = (_spectrum_map(image, tiles, grid.size),)
-    common = {
-        "findings": tuple(report.findings),
-        "regions": tuple(finding.region for finding in report.findings if finding.region is not None),
-        "measurements": measurements,
-        "limits": tuple(limits),
-        "maps": maps,
-    }
-    if not lattices:
+    if not lattices or not seen.judged:
+        because = f"The blocks of {codec.words} have the periods that are looked for."
         return tool.abstain(
-            f"The blocks of {codec.words} have the periods that are looked for.",
-            ms=(time.perf_counter() - began) * 1000, **common,
+            because if not lattices else f"All {seen.flat} tiles that were looked at are nearly flat.",
+            findings=tuple(report.findings), regions=report.regions, measurements=measurements, limits=tuple(limits),
+            maps=maps, ms=(time.perf_counter() - began) * 1000,
         )  # fmt: skip
-    trace = max([*lattices.values(), *(peak.sigmas for peak in peaks if _is_stride(peak, reach))])
-    return tool.evidence(
-        score=1 / (1 + math.exp(-max(min((trace - 5) / 1.5, 30), -30))),
-        applicability=_applicability(codec.quality, short),
-        ms=(time.perf_counter() - began) * 1000,
-        **common,
+    judged = Judged.of(Head.of(weights.load("frequency")), seen, (image.width, image.height))
+    measurements |= {"trace_sigmas": max([*lattices.values(), *(p.sigmas for p in peaks if _is_stride(p, reach))])}
+    return judged.evidence(
+        tool, meant=TILE, measurements=measurements, findings=(_overall(judged), *report.findings),
+        regions=report.regions, limits=(*limits, *_limits(judged)), maps=maps,
+        weights={"frequency": weights.weight("frequency").sha256}, ms=(time.perf_counter() - began) * 1000,
+    )  # fmt: skip
+
+
+def _overall(judged: Judged) -> Finding:
+    """What the head makes of the tiles, with the group of features that speaks most where it leans to generated."""
+    shown, alike, tiles = round(judged.score, 2), judged.above, len(judged.scores)
+    text = (
+        f"The shape of the noise's spectrum in {alike} of {tiles} {'tile' if tiles == 1 else 'tiles'} lies above the "
+        f"level that {Head.LEVEL} % of photographs held out in training stay under"
     )
+    numbers: dict[str, Number] = {
+        "tiles_above_level": alike, "tiles": tiles, "level_percent": Head.LEVEL, "score": shown
+    }  # fmt: skip
+    if judged.leaning == "camera":
+        text += f"; the mean (score {shown}) lies under the level that as many generated pictures stay above."
+        return Finding(text=text, polarity="camera", numbers=numbers)
+    if judged.leaning == "neutral":
+        return Finding(text=f"{text}; the mean (score {shown}) leans neither way.", numbers=numbers)
+    totals = dict.fromkeys(GROUPS, 0.0)
+    for name, part in zip(NAMES, judged.head.parts(judged.seen.features).mean(axis=0), strict=True):
+        totals[name.partition("/")[0]] += float(part)
+    group = max(totals, key=lambda name: totals[name])
+    text += f"; so does the mean (score {shown}). What differs most is {GROUPS[group]}. This is a weak sign."
+    return Finding(text=text, polarity="generated", severity="weak", numbers=numbers | {"group": GROUPS[group]})
 
 
-def _applicability(quality: int, short: int) -> float:
-    """Compression wipes faint patterns out, and a small picture gathers few of their periods."""
-    return (1.0 if quality >= 90 else 0.7 if quality >= 75 else 0.4) * (1.0 if short >= 256 else 0.6)
+def _limits(judged: Judged) -> tuple[str, ...]:
+    limits = [
+        "The score is weak evidence: on passages through an autoencoder that the head did not know it is little better "
+        "than chance (finetune/RESULTS.md). It was fitted on pictures saved once more as JPEG of quality 70 to 95."
+    ]
+    if judged.seen.coverage < 0.995:
+        limits.append(f"The score is of tiles drawn by the picture's hash: {judged.seen.coverage:.0%} of the area.")
+    return (*limits, *judged.smaller(TILE))
 
 
 def _blocks(image: SourceImage, budget: Budget) -> tuple[list[Plane], float]:
@@ -263,6 +289,11 @@ class _Report:
         self.findings: list[Finding] = []
         self.measurements: dict[str, Number] = {}
         self.lattice: int | None = None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Where the findings lie that have a place."""
+        return tuple(finding.region for finding in self.findings if finding.region is not None)
 
     def tell_lattice(self, lattices: dict[int, float]) -> None:
         if not lattices:

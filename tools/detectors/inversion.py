@@ -54,7 +54,7 @@ def inversion(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     return judged.evidence(
         tool,
         meant=TILE,
-        suspects=suspects,
+        regions=[judged.place(i) for i in suspects],
         measurements={"mean_error_grey_levels": round(float(np.mean(errors)), 3)},
         findings=(
             _overall(judged, errors),

@@ -55,7 +55,7 @@ def patch(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     return judged.evidence(
         tool,
         meant=TILE,
-        suspects=suspects,
+        regions=[judged.place(i) for i in suspects],
         measurements={"mean_contrast_grey_levels": round(float(np.mean(seen.contrast)), 3)},
         findings=(
             _overall(judged),
