@@ -141,6 +141,7 @@ def _protocol(protocol: ProtocolResult) -> list[str]:
                 ],
             )
         )
+    parts += _risks(protocol)
     parts += _labels(protocol)
     if protocol.groups:
         names = list(protocol.groups[0].auroc)
@@ -153,6 +154,28 @@ def _protocol(protocol: ProtocolResult) -> list[str]:
         )
     parts += _differences(protocol)
     return parts
+
+
+COVERAGES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Shares of the files at which the risk-coverage curve is told."""
+
+
+def _risks(protocol: ProtocolResult) -> list[str]:
+    """The risk-coverage curve of the agent and of the tools that do not answer all files alike, at some coverages."""
+    told = [(s, s.risk) for s in protocol.systems if s.kind != "without" and s.risk is not None and len(s.risk.x) > 1]
+    if not told:
+        return []
+    rows = []
+    for system, curve in told:
+        points = list(zip(curve.x, curve.y, strict=True))
+        # Equal confidences are answered together: the next coverage that they allow stands for the one asked.
+        risks = [next((risk for coverage, risk in points if coverage >= asked - 5e-5), None) for asked in COVERAGES]
+        rows.append([_who(system), *(NONE if risk is None else f"{risk:.3f}" for risk in risks)])
+    return [
+        "Risk against coverage: the error rate among the surest files, if so many of them were answered by their "
+        "probability alone (equal probabilities are answered together; one half is half wrong).",
+        table(["who", *(f"{asked:.0%} of files" for asked in COVERAGES)], rows),
+    ]
 
 
 def _missing(protocol: ProtocolResult) -> str:

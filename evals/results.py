@@ -13,6 +13,7 @@ from evals.metrics import Estimate
 from tools.contract import Frozen
 
 Kind = Literal["agent", "tool", "without", "peer"]
+Rule = Literal["at least", "at most", "above", "not proven above"]
 LEAK_BAR = 0.55
 """A protocol leaks where format alone ranks the classes better than this."""
 
@@ -193,7 +194,7 @@ class Target(Frozen):
     system: str
     measure: str
     bar: float
-    rule: Literal["at least", "at most", "above"]
+    rule: Rule
     figure: Figure
     outcome: Literal["reached", "missed", "no figure"]
     certain: bool

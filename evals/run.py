@@ -32,7 +32,7 @@ from evals.figures import Table
 from evals.measuring import Measured, measure, summarise
 from evals.peers import Peer
 from evals.protocols import drawn
-from evals.results import Best, Figure, PeerRun, ProtocolResult, RunResult, Target
+from evals.results import Best, Figure, PeerRun, ProtocolResult, RunResult, System, Target
 from evals.scoring import Scorer
 from evals.suite import Suite, TargetSpec
 from tools.catalogue import detectors
@@ -196,7 +196,12 @@ def _judged(spec: TargetSpec, protocols: Sequence[ProtocolResult]) -> Target:
     certain = False
     if figure.value is not None and figure.low is not None and figure.high is not None:
         value = figure.value
-        reached = {"at least": value >= bar, "at most": value <= bar, "above": value > bar}[rule]
+        reached = {
+            "at least": value >= bar,
+            "at most": value <= bar,
+            "above": value > bar,
+            "not proven above": figure.low <= bar,
+        }[rule]
         outcome = "reached" if reached else "missed"
         certain = not figure.low <= bar <= figure.high
     return Target(
@@ -206,7 +211,7 @@ def _judged(spec: TargetSpec, protocols: Sequence[ProtocolResult]) -> Target:
 
 
 def _figure(spec: TargetSpec, protocol: ProtocolResult) -> Figure:
-    """`fpr` and `coverage` are of the agent's labels over photographs and over all; `loss` is the paired loss."""
+    """The figure that `TargetSpec.measure` names."""
     nothing = Figure(value=None)
     if spec.measure in ("fpr", "coverage"):
         found = protocol.labels.get("negative")
@@ -216,7 +221,18 @@ def _figure(spec: TargetSpec, protocol: ProtocolResult) -> Figure:
     if spec.measure == "loss":
         return next((loss.difference for loss in protocol.losses if loss.ours == spec.system), nothing)
     system = protocol.system(spec.system)
-    return nothing if system is None else system.figures.get(spec.measure, nothing)
+    if system is None:
+        return nothing
+    return _excess(system) if spec.measure == "ece_excess" else system.figures.get(spec.measure, nothing)
+
+
+def _excess(system: System) -> Figure:
+    """ECE less what exactly right probabilities would show on average."""
+    found, floor = system.figures.get("ece"), system.ece_if_calibrated
+    if found is None or floor is None or floor.value is None:
+        return Figure(value=None)
+    value, low, high = (None if v is None else round(v - floor.value, 6) for v in (found.value, found.low, found.high))
+    return Figure(value=value, low=low, high=high, lost=found.lost)
 
 
 def _digest(every: Sequence[Measured]) -> str:

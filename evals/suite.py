@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from evals.perturb import PERTURBATIONS, Chain
+from evals.results import Rule
 from tools.contract import Frozen
 from tools.errors import ConfigurationError
 
@@ -76,7 +77,14 @@ class ProtocolSpec(Frozen):
 
 
 class TargetSpec(Frozen):
-    """A bar set before the run: the figure must be at least, at most, or truly above it."""
+    """A bar set before the run: the figure must be at least, at most, or truly above it.
+
+    Attributes:
+        measure: A name of `evals.figures.MEASURES`; or `fpr` and `coverage`, the agent's labels over photographs;
+            `loss`, the paired difference to the undisturbed protocol; `ece_excess`, the calibration error beyond what
+            exactly right probabilities would show at that number of pictures.
+        not_proven_above: Reached unless the whole interval lies above it.
+    """
 
     text: str
     protocol: str
@@ -85,19 +93,25 @@ class TargetSpec(Frozen):
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    not_proven_above: float | None = None
 
     @model_validator(mode="after")
     def _one_bar(self) -> TargetSpec:
-        if len([bar for bar in (self.at_least, self.at_most, self.above) if bar is not None]) != 1:
-            raise ValueError("a target has one of at_least, at_most and above")
+        if len(self._bars()) != 1:
+            raise ValueError("a target has one of at_least, at_most, above and not_proven_above")
         return self
 
+    def _bars(self) -> list[tuple[Rule, float]]:
+        told: tuple[tuple[Rule, float | None], ...] = (
+            ("at least", self.at_least), ("at most", self.at_most), ("above", self.above),
+            ("not proven above", self.not_proven_above),
+        )  # fmt: skip
+        return [(rule, bar) for rule, bar in told if bar is not None]
+
     @property
-    def rule(self) -> tuple[Literal["at least", "at most", "above"], float]:
+    def rule(self) -> tuple[Rule, float]:
         """What is asked, and the bar."""
-        if self.at_least is not None:
-            return "at least", self.at_least
-        return ("at most", self.at_most) if self.at_most is not None else ("above", self.above or 0.0)
+        return self._bars()[0]
 
 
 class Suite(Frozen):

@@ -1,12 +1,16 @@
 """Trains and measures `splice`: which part of a picture was made otherwise.
 
     python -m finetune.splice --data DIR --taef2 DIR [--work runs/splice] [--epochs 9]
+    python -m finetune.splice --fuse --data DIR --taef2 DIR [--work runs/splice]
     python -m finetune.splice --measure --data DIR [--taef2 DIR] [--count 240]
 
 Training makes edits in photographs of train/ and photos/ (`finetune.tampering`), fits the network on two thirds of
 their hosts, and asks the whole tool about the last third: from those answers come the logistic that joins network and
-copies, the levels, and `finetune/oof/splice.csv`. `--measure` opens what training did not: edits made in the COCO
-pictures of test/ with their panoptic segments, and the pictures edited by hand. Nothing is chosen by it.
+copies, the levels, and `finetune/oof/splice.csv`. `--fuse` asks anew and fits these alone, with the shipped network.
+What a part that occurs twice is worth comes from counts: how often one is found in the held-out edits, against how
+often in their untouched sides and in the pictures of train/ as they lie. `--measure` opens what training did not: edits
+made in the COCO pictures of test/ with their panoptic segments, and the pictures edited by hand. Nothing is chosen by
+it.
 """
 
 from __future__ import annotations
@@ -33,10 +37,11 @@ from finetune.comparer import train
 from finetune.heads import OOF
 from finetune.scores import COLUMNS
 from finetune.tampering import FOLDS, HELD, fold_of, held_out
+from tools import copies
 from tools.contract import Budget, Evidence
 from tools.copies import find
 from tools.image import SourceImage
-from tools.splicing import PATCH, Comparer, compare
+from tools.splicing import PATCH, Comparer, compare, shipped
 from tools.suspicion import FLAT, LEVEL, Fusion, octaves, pasted_part, with_copy
 from tools.tiles import sigmoid
 
@@ -87,21 +92,53 @@ def asked(network: Comparer, items: Iterable[EditedItem]) -> Iterator[Asked]:
         )  # fmt: skip
 
 
-def fused(rows: list[Asked]) -> tuple[float, float, float, float]:
-    """What `Fusion` needs (network, copies, size, bias), both classes counting the same."""
-    table = np.array([(row.network, np.log1p(row.matches), octaves(row.short_side)) for row in rows])
-    model = LogisticRegression(C=100.0, class_weight="balanced").fit(table, [bool(row.kind) for row in rows])
-    network, copies, size = model.coef_[0]
-    return float(network), float(max(copies, 0.0)), float(size), float(model.intercept_[0])
+def fused(rows: list[Asked], false: Found) -> tuple[float, float, float, float]:
+    """What `Fusion` needs (network, copies, size, bias), both classes counting the same.
+
+    Args:
+        rows: What was asked of edits and their untouched sides.
+        false: What `tools.copies` found in pictures that nobody altered.
+    """
+    alone = [row for row in rows if not row.matches]
+    table = np.array([(row.network, octaves(row.short_side)) for row in alone])
+    model = LogisticRegression(C=100.0, class_weight="balanced").fit(table, [bool(row.kind) for row in alone])
+    network, size = model.coef_[0]
+    edits, untouched = ([row for row in rows if bool(row.kind) == kind] for kind in (True, False))
+    right = Found(sum(row.matches > 0 for row in edits), len(edits))
+    wrong = Found(sum(row.matches > 0 for row in untouched) + false.copies, len(untouched) + false.pictures)
+    return float(network), max(0.0, float(np.log(right.rate / wrong.rate))), float(size), float(model.intercept_[0])
 
 
-def cross_fused(rows: list[Asked]) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """In how many of some pictures a part was found twice."""
+
+    copies: int
+    pictures: int
+
+    @property
+    def rate(self) -> float:
+        """The share, as if half a picture more had one and half a picture more had none."""
+        return (self.copies + 0.5) / (self.pictures + 1)
+
+
+def found_in(items: Iterable[datasets.Item]) -> Found:
+    """What `tools.copies` finds in pictures as they lie; grids of pictures are left out, since those may repeat."""
+    told = []
+    for item in items:
+        if item.panes == 1:
+            image = SourceImage.open(item.path.read_bytes(), item.path.name)
+            told.append(find(image.rgb, image.seed) is not None)
+    return Found(sum(told), len(told))
+
+
+def cross_fused(rows: list[Asked], false: Found) -> npt.NDArray[np.float64]:
     """The logit of each held-out row, by the logistic that was fitted on the other half of the hosts."""
     names = sorted({row.item for row in rows})
     half = {name: place % 2 for place, name in enumerate(names)}
     logits = np.zeros(len(rows))
     for side in (0, 1):
-        fusion = Fusion(*fused([row for row in rows if half[row.item] != side]), high=0.0, mark=0.0)
+        fusion = Fusion(*fused([row for row in rows if half[row.item] != side], false), high=0.0, mark=0.0)
         for i, row in enumerate(rows):
             if half[row.item] == side:
                 logits[i] = fusion.logit(row.network, row.matches, row.short_side)
@@ -139,19 +176,31 @@ def fit(data: Path, taef2: Path, work: Path, epochs: int) -> None:
     samples = [s for s in tampering.read(data, work) if s.fold != HELD]
     print(f"{len(samples)} samples to train on", flush=True)
     network = train(samples, epochs=epochs, seed=0, kept=work / "checkpoint.pt")
+    fuse(network, data, taef2, work, f"python -m finetune.splice --epochs {epochs}")
+
+
+def fuse(network: Comparer, data: Path, taef2: Path, work: Path, recipe: str) -> None:
+    """Asks about the held-out third, joins network and copies, and writes weights, card, pin and scores."""
+    work.mkdir(parents=True, exist_ok=True)
     state = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+    state += Path(copies.__file__).read_bytes()
     kept = work / f"held-{hashlib.sha256(state).hexdigest()[:12]}.json"
     rows = [Asked(**row) for row in json.loads(kept.read_text())] if kept.exists() else []
     if not rows:
         rows = list(asked(network, held_out(data, taef2)))
         kept.write_text(json.dumps([asdict(row) for row in rows]))
-    logits = cross_fused(rows)
+    false = found_in(datasets.labelled(data, "train"))
+    logits = cross_fused(rows, false)
     untouched = [i for i, row in enumerate(rows) if not row.kind and row.photograph]
     whole = [i for i, row in enumerate(rows) if not row.kind and not row.photograph]
     high = float(np.percentile(logits[untouched], LEVEL))
     mark = float(np.percentile([rows[i].marks for i in untouched], LEVEL))
-    figures = {"hosts": len({s.item for s in samples}), "training files": len(samples), "epochs": epochs}
-    told = figures | figures_of(rows, logits) | {
+    made = [items for _, items, _ in tampering.chunks(data)]
+    told = figures_of(rows, logits) | {
+        "hosts": len({item.id for items in made for item in items}),
+        "training files": 2 * sum(map(len, made)),
+        "pictures of train/ in which a part is found twice": f"{false.copies} of {false.pictures}",
+        "what that adds to the log-odds": round(fused(rows, false)[1], 3),
         f"level that {LEVEL} % of held-out untouched photographs stay under (log-odds)": round(high, 3),
         "untouched wholly generated pictures over that level": round(float(np.mean(logits[whole] >= high)), 3),
         f"mark that 99 % of the patches of {LEVEL} % of them stay under": round(mark, 3),
@@ -163,8 +212,8 @@ def fit(data: Path, taef2: Path, work: Path, epochs: int) -> None:
     hosts = [item for group in tampering.hosts(data).values() for item in group]
     write_weights(
         "splice",
-        arrays | {"levels": np.array([*fused(rows), high, mark])},
-        recipe=f"python -m finetune.splice --epochs {epochs}",
+        arrays | {"levels": np.array([*fused(rows, false), high, mark])},
+        recipe=recipe,
         about="Network of the tool `splice`, which compares each part of a picture with the rest, and its levels.",
         items=[item for item in hosts if fold_of(item.id) != HELD],
         figures=told,
@@ -256,6 +305,7 @@ def main() -> None:
     parser.add_argument("--taef2", type=Path, help="folder of the TAEF2 weights; needed for training")
     parser.add_argument("--work", type=Path, default=Path("runs/splice"))
     parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--fuse", action="store_true", help="keep the shipped network, and join it with copies anew")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--count", type=int, default=240, help="made edits to measure on")
     parser.add_argument("--seed", type=int, default=0)
@@ -265,6 +315,10 @@ def main() -> None:
         return
     if options.taef2 is None:
         parser.error("--taef2 is missing: training needs the autoencoder")
+    if options.fuse:
+        trained = "python -m finetune.splice --epochs 9"
+        fuse(shipped(), options.data, options.taef2, options.work, f"{trained}; then python -m finetune.splice --fuse")
+        return
     fit(options.data, options.taef2, options.work, options.epochs)
 
 

@@ -29,7 +29,9 @@ class Fusion:
     """How the network's logit and matched key points make one, and the level from which it counts.
 
     Attributes:
-        network, copies, size, bias: z = bias + network · logit + copies · log(1 + matches) + size · `octaves`. The more
+        network, copies, size, bias: z = bias + network · logit + size · `octaves`, and `copies` where a part occurs
+            twice: how much more often that is found in made edits than in photographs. More matches add nothing,
+            because a few photographs hold the same thing twice, and then as many matches as one likes. The more
             patches a picture has, the higher its highest mark by chance, so that `size` is negative.
         high: z that LEVEL percent of held-out untouched photographs stay under.
         mark: Mark that 99 percent of their patches stay under.
@@ -49,8 +51,8 @@ class Fusion:
 
     def logit(self, network: float, matches: int, short_side: int) -> float:
         """The logit that a picture of `short_side` px was altered in part."""
-        z = self.bias + self.network * network + self.copies * math.log1p(matches)
-        return z + self.size * octaves(short_side)
+        z = self.bias + self.network * network + self.size * octaves(short_side)
+        return z + (self.copies if matches else 0.0)
 
 
 def octaves(short_side: int) -> float:

@@ -65,6 +65,18 @@ def test_the_card_says_what_the_json_says(result: RunResult) -> None:
     assert "could not be started" in card
 
 
+def test_the_card_tells_risk_against_coverage(result: RunResult) -> None:
+    rows = [row for row in _rows(report.card([result]), "able") if len(row) == 1 + len(report.COVERAGES)]
+    assert len(rows) == 2, "one a protocol that is no disturbance"
+    for protocol, row in zip(result.protocols[:2], rows, strict=True):
+        system = protocol.system("able")
+        assert system is not None
+        assert system.risk is not None
+        risk_at_60 = next(y for x, y in zip(system.risk.x, system.risk.y, strict=True) if x >= 0.6)
+        assert float(row[1 + report.COVERAGES.index(0.6)]) == pytest.approx(risk_at_60, abs=6e-4)
+        assert float(row[-1]) == pytest.approx(system.risk.y[-1], abs=6e-4), "the error rate over all"
+
+
 def test_the_page_is_whole_in_itself(result: RunResult) -> None:
     text = page.html([result, result])
     assert "http" not in text

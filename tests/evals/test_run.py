@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.calibration import Bucket, Logistic
 from evals import figures
 from evals import suite as suites
 from evals.figures import Table
-from evals.run import best_single, main, run
+from evals.run import best_single, main, run, warm
 from evals.scoring import Scorer, verdict
 from tests.conftest import encoded, picture
 from tests.evals.fakes import calibration, knowing, made_data, suite
@@ -144,6 +145,66 @@ def test_what_tools_said_is_kept_and_a_new_version_is_asked_anew(items, tmp_path
         kept=tmp_path / "kept", say=False,
     )  # fmt: skip
     assert len(asked) == 49, "only the line that was broken off is asked again"
+
+
+def test_tools_asked_ahead_are_not_asked_again_and_a_broken_run_over_disturbances_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"first": 0, "second": 0}
+    patience = 1000
+
+    def tool(name: str):
+        @detector(name=name, version="1", target="generated", cost=1.0)
+        def examine(tool, image, budget) -> Evidence:
+            """Counts."""
+            if asked[name] == patience:
+                raise KeyboardInterrupt
+            asked[name] += 1
+            return tool.evidence(score=image.seed % 100 / 100)
+
+        return examine
+
+    tools = {name: tool(name) for name in asked}
+    monkeypatch.setattr("evals.run.detectors", lambda: tools)
+    made = {"data": ["made"], "chain": {"side": 96}}
+    plan = suite(
+        {"name": "plain", "title": "Plain"} | made,
+        {"name": "jpeg", "title": "JPEG", "perturb": ["jpeg50"], "against": "plain"} | made,
+        {"name": "blur", "title": "Blur", "perturb": ["blur"], "against": "plain"} | made,
+    )
+    weighed, kept = calibration({"first": 1.0, "second": 1.0}), tmp_path / "kept"
+    assert warm(plan, tmp_path, tmp_path, ["first"], kept) == 60
+    assert asked == {"first": 60, "second": 0}
+    patience = 35
+    asked["first"] = 0
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, tmp_path, tmp_path, calibration=weighed, kept=kept, say=False)
+    assert asked == {"first": 0, "second": 35}, "broken off in the second protocol"
+    patience = 1000
+    result = run(plan, tmp_path, tmp_path, calibration=weighed, kept=kept, say=False)
+    assert asked == {"first": 0, "second": 60}
+    again = run(plan, tmp_path, tmp_path, calibration=calibration({"first": 0.5}), kept=kept, say=False)
+    assert asked == {"first": 0, "second": 60}, "a new calibration costs fusion alone"
+    assert again.protocols[2].system("agent") != result.protocols[2].system("agent")
+
+
+def test_calibration_error_is_missed_only_where_chance_cannot_explain_it(items, tmp_path: Path) -> None:
+    aim = {"text": "sure", "protocol": "as-is", "measure": "ece_excess", "not_proven_above": 0.0}
+    outcomes = []
+    for slope in (1.0, 5.0):  # what the tool says is exactly right; five times its log odds is far too sure
+        weighed = calibration({"able": 1.0})
+        fit = Logistic(intercept=0, slope=slope, draws=((0.0, slope),) * 20)
+        able = weighed.tools["able"].model_copy(update={"buckets": {"all": Bucket(fits={"matched": fit}, n=1000)}})
+        result = run(
+            suite(AS_IS, targets=[aim]), tmp_path, tmp_path, tools={"able": knowing("able", 1.5)},
+            calibration=weighed.model_copy(update={"tools": {"able": able}}), given=items, say=False,
+        )  # fmt: skip
+        agent = result.protocols[0].system("agent")
+        assert agent is not None
+        gap = agent.figures["ece"].value - agent.ece_if_calibrated.value
+        assert result.targets[0].figure.value == pytest.approx(gap, abs=2e-6)
+        outcomes.append((result.targets[0].outcome, result.targets[0].certain))
+    assert outcomes == [("reached", False), ("missed", True)]
 
 
 def test_fusion_reads_the_same_from_what_is_kept(shared: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from evals.perturb import decode
 from finetune import cards, splice, tampering
 from finetune.comparer import ask, inputs, loss_of, pointed, train
 from finetune.scores import COLUMNS, Rows
-from finetune.splice import Asked, cross_fused, fused
+from finetune.splice import Asked, Found, cross_fused, fused
 from finetune.tampering import HELD, Sample, fold_of
 from tests.conftest import encoded, picture
 from tools.splicing import Comparer, restored
@@ -119,17 +119,19 @@ def test_copies_raise_the_score_and_no_row_is_scored_by_what_it_was_fitted_on() 
               int(kind == "copied") * 30, 0.0, 0.5)
         for i in range(200) for kind in (("copied" if i % 4 == 0 else "pasted"), "")
     ]  # fmt: skip
-    network, copies, *_ = fused(rows)
+    false = Found(3, 400)
+    network, copies, *_ = fused(rows, false)
     assert network > 0.3
-    assert copies > 0.5
-    logits = cross_fused(rows)
+    assert copies == pytest.approx(np.log(50.5 / 201 / (3.5 / 601)))
+    assert fused(rows, Found(0, 10_000))[1] > copies > fused(rows, Found(200, 400))[1] == 0.0
+    logits = cross_fused(rows, false)
     # One half of the hosts turned upside down changes only what the other half is scored by.
     turned = [
         Asked(**{**{f: getattr(row, f) for f in Asked.__slots__}, "network": -row.network})
         if sorted({r.item for r in rows}).index(row.item) % 2 else row
         for row in rows
     ]  # fmt: skip
-    changed = cross_fused(turned)
+    changed = cross_fused(turned, false)
     own = np.array([sorted({r.item for r in rows}).index(row.item) % 2 == 1 for row in rows])
     plain = np.array([row.matches == 0 for row in rows])
     assert not np.allclose(changed[~own & plain], logits[~own & plain])

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from evals.edits import retouched
 from tests.conftest import encoded, picture
-from tools import weights
+from tools import copies, weights
 from tools.consistency import CELL, GROUPS, NAMES, measure
 from tools.contract import Budget, Evidence, Finding
 from tools.copies import LEAST, Copy, find
@@ -105,9 +105,22 @@ def test_a_copy_is_found_scaled_and_turned_and_repeats() -> None:
     larger = found.scale if found.scale > 1 else 1 / found.scale
     assert larger == pytest.approx(1.25, abs=0.05)
     assert abs(found.turned) == pytest.approx(20, abs=2)
+    assert found.likeness > 0.98
     again = find(rgb, 3)
     assert again is not None
     assert (again.matches, again.turned) == (found.matches, found.turned)
+
+
+def test_things_that_are_only_alike_are_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = rough(480, 360)
+    part = rgb[30:150, 40:160].astype(np.float32)
+    other = np.random.default_rng(9).normal(0, 22, part.shape)
+    rgb[200:320, 320:440] = np.clip(part + other, 0, 255).astype(np.uint8)
+    assert find(rgb, 1) is None
+    monkeypatch.setattr(copies, "LEAST_LIKENESS", 0.5)
+    found = find(rgb, 1)
+    assert found is not None, "as far as corners go they match"
+    assert 0.7 < found.likeness < 0.97
 
 
 @pytest.mark.parametrize(
@@ -194,7 +207,7 @@ def test_regions_hang_together_and_a_copy_is_marked() -> None:
     assert [round(region.x0 * 480) // PATCH for region, _ in found] == [3, 20]
     assert [round(peak, 1) for _, peak in found] == [0.8, 0.9]
     points = np.array([[100.0, 200.0], [110.0, 210.0], [120.0, 200.0]])
-    copy = Copy(3, points, points + 50, 1.0, 0.0)
+    copy = Copy(3, points, points + 50, 1.0, 0.0, 1.0)
     marked = with_copy(marks, copy, False, PATCH)
     y, x = np.unravel_index(int(marked.argmax()), marked.shape)
     assert (y, x) == (12, 6)

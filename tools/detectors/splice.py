@@ -29,7 +29,7 @@ _CERTAIN_MATCHES = 24
 """Matches from which on a copy is more than a weak sign."""
 
 
-@detector(name="splice", version=f"1.1+{weights.weight('splice').sha256[:8]}", target="edited", cost=50.0)
+@detector(name="splice", version=f"1.2+{weights.weight('splice').sha256[:8]}", target="edited", cost=50.0)
 def splice(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Compares each part of the picture with the rest: noise, sharpness, JPEG traces, and parts that occur twice."""
     began = perf_counter()
