@@ -3,19 +3,28 @@
 The picture is made from a seed (1/f noise, shading and edges, JPEG quality 90), so that any two machines measure the
 same work. No language model takes part: the template narrates. Memory is the sum over this process and its workers of
 the proportional set size (pages that are shared count once), read 20 times a second; its peak is told.
+
+    python -m evals.bench --sides 512 1024 2048 8000
+
+tells instead what each tool takes in this process as pictures grow: CPU time must grow with the tiles up to the cap
+and no further, and memory must stay bounded up to the largest picture that is decoded.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import io
 import json
+import math
 import os
 import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +33,14 @@ from PIL import Image
 from agent.service import Explainer, Submission
 from agent.settings import Settings
 from agent.verdict import Report
+from evals.scoring import Memory
+from tools.catalogue import detectors
+from tools.contract import Budget, Detector
+from tools.image import MapBook, SourceImage
+from tools.weights import use_cache
+
+DEAR = 100.0
+"""Tools from this cost on are told apart from the core."""
 
 
 def natural_picture(side: int, seed: int) -> bytes:
@@ -89,6 +106,47 @@ def _pss_mib(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one call of a tool took: milliseconds of CPU, and MiB at its peak beyond what was held before."""
+
+    cpu_ms: float
+    mib: float | None
+
+
+def large_picture(side: int, seed: int = 0) -> SourceImage:
+    """A decoded square of natural pictures laid side by side; its bytes are one of them."""
+    data = natural_picture(min(side, 1024), seed)
+    one = SourceImage.open(data, "bench.jpg")
+    times = math.ceil(side / one.width)
+    rgb = np.ascontiguousarray(np.tile(one.rgb, (times, times, 1))[:side, :side])
+    return dataclasses.replace(one, width=side, height=side, rgb=rgb, maps=MapBook())
+
+
+def growth(tools: Mapping[str, Detector], sides: Sequence[int]) -> dict[str, list[Taken]]:
+    """What each tool takes at each side, after a warm-up on the first."""
+    found: dict[str, list[Taken]] = {name: [] for name in tools}
+    for tool in tools.values():
+        tool.examine(large_picture(sides[0]), Budget())
+    for side in sides:
+        for name, tool in tools.items():
+            image = large_picture(side)
+            memory, began = Memory(), time.process_time()
+            tool.examine(image, Budget())
+            found[name].append(Taken(1000 * (time.process_time() - began), memory.taken()))
+    return found
+
+
+def _tell_growth(sides: Sequence[int]) -> None:
+    use_cache(Settings().cache)
+    found = growth({name: tool for name, tool in detectors().items() if tool.cost < DEAR}, sides)
+    print("CPU ms (MiB at the peak) of one warm call, by the side of the picture in pixels")
+    print(f"  {'':<14}" + "".join(f"{side:>16}" for side in sides))
+    for name, row in found.items():
+        cells = (f"{taken.cpu_ms:.0f} ({'?' if taken.mib is None else round(taken.mib)})" for taken in row)
+        print(f"  {name:<14}" + "".join(f"{cell:>16}" for cell in cells))
+
+
 async def _measure(side: int, runs: int) -> tuple[list[Report], list[float], float]:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), vlm="template", log_level="error")
@@ -112,7 +170,11 @@ def main() -> None:
     parser.add_argument("--max-seconds", type=float, help="fail if the median is above this")
     parser.add_argument("--max-mib", type=float, help="fail if the peak is above this")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--sides", type=int, nargs="+", help="tell what each tool takes at these sides, and no more")
     args = parser.parse_args()
+    if args.sides:
+        _tell_growth(args.sides)
+        return
     reports, seconds, peak = asyncio.run(_measure(args.side, args.runs))
     tools = {
         evidence.detector: statistics.median(

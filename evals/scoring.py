@@ -158,7 +158,7 @@ def without(said: Mapping[str, Spoken], name: str) -> list[Spoken]:
 
 
 def _asked(tool: Detector, image: SourceImage, budget: Budget) -> Spoken:
-    memory = _Memory()
+    memory = Memory()
     began = time.perf_counter()
     try:
         evidence = tool.examine(image, budget)
@@ -204,7 +204,7 @@ def _unpacked(text: str | None) -> npt.NDArray[np.float64] | None:
         return np.asarray(file, dtype=np.float64) / 255
 
 
-class _Memory:
+class Memory:
     """Peak resident memory since it was made, beyond what was held then; Linux only."""
 
     _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -218,6 +218,7 @@ class _Memory:
             return
 
     def taken(self) -> float | None:
+        """MiB at the peak; None where the machine does not tell."""
         if self._before is None:
             return None
         return round(max(0.0, self._read("VmHWM") - self._before), 2)
