@@ -130,13 +130,13 @@ def score(name: str, data: Path, taef2: Path, work: Path, out: Path) -> str:
     """
     from evals import datasets
     from finetune import examples
-    from finetune.heads import MEASURES
+    from finetune.heads import TOOLS
     from finetune.twins import twins
     from tools.catalogue import detectors
     from tools.contract import Budget
     from tools.image import SourceImage
 
-    if name in MEASURES:
+    if name in TOOLS:
         raise ConfigurationError(
             f"{name} has a trained head, so that its own scores would be of pictures it knows.",
             remedy=f"Run: python -m finetune.heads --tool {name}",
