@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageFilter
+from scipy import fft
 from torch.nn import functional
 
 from evals import datasets
@@ -119,6 +120,31 @@ def retouched(rgb: Pixels, seed: int) -> Pixels:
     return np.asarray(picture)
 
 
+BANDS = 32
+"""Rings of frequency that a passage is levelled in."""
+
+
+def levelled(passage: Pixels, photograph: Pixels) -> Pixels:
+    """`passage` with the photograph's energy in each ring of frequencies and each channel.
+
+    A small decoder loses fine detail, so that a head learns to find blur, and calls sharp pictures photographs. Rings
+    are those of the discrete cosine transform; no ring is raised more than eightfold or lowered by more than half.
+    """
+    rows, columns = np.meshgrid(*(np.arange(side) / side for side in passage.shape[:2]), indexing="ij")
+    radius = np.hypot(rows, columns) * BANDS
+    ring = np.minimum(radius.astype(np.int64), BANDS - 1)
+    sides = [fft.dctn(rgb.astype(np.float32), axes=(0, 1), norm="ortho") for rgb in (passage, photograph)]
+    for channel in range(3):
+        own, meant = (np.bincount(ring.ravel(), np.square(side[..., channel]).ravel(), BANDS) for side in sides)
+        gain = np.clip(np.sqrt((meant + 1e-6) / (own + 1e-6)), 0.5, 8.0)
+        gain[0] = 1.0  # brightness and broad shapes stay
+        sides[0][..., channel] *= np.interp(radius, np.arange(BANDS) + 0.5, gain)
+    made: Pixels = np.rint(np.clip(fft.idctn(sides[0], axes=(0, 1), norm="ortho"), 0, 255)).astype(np.uint8)
+    return made
+
+
+SHARP = frozenset({"taef2"})
+"""Decoders that were trained to keep fine detail, so that their passages need no levelling."""
 VARIED = 3
 """Twins of one crop through one decoder: plain, disturbed, and either of them, which is meant for small views."""
 
@@ -144,6 +170,8 @@ def varied_twins(items: list[Item], decoders: Mapping[str, Decodes], work: Path)
                 latents = decoder.latents(photograph)
                 own = seed if name == "taef2" else seed_of(f"{item.id}/{name}", 1000)
                 passages = [decoder.decoded(latents), decoder.decoded(disturbed(latents, own))]
+                if name not in SHARP:
+                    passages = [levelled(passage, photograph) for passage in passages]
                 if seed % 2:
                     passages = [saved_alike(passage, item.path) for passage in passages]
                 _keep(kept, photograph=photograph, plain=passages[0], disturbed=passages[1])

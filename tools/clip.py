@@ -23,7 +23,7 @@ SIDE = 224
 """Side of a view in pixels."""
 WIDTH = 768
 """Length of the class token."""
-BLOCKS = (5, 6, 7, 8)
+BLOCKS = (7, 8, 9)
 """Blocks whose class token is read, counted from 1."""
 LEAST = 128
 """Shortest side that is looked at; between it and SIDE the picture is mirrored at its right and lower edge."""
