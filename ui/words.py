@@ -106,6 +106,8 @@ def beside(report: Report) -> list[str]:
         how = "the very same file" if one.same_file else f"nearly the same picture ({one.distance} of 256 bits differ)"
         called = f"called {LABELS[one.label].lower()}" if one.label else "without a verdict"
         lines.append(f"Seen before: {how}, in case {one.case_id} of {one.created_at:%Y-%m-%d}, {called}.")
+    if report.unrecorded:
+        lines.append(report.unrecorded)
     if report.similar_because:
         lines.append(f"Earlier cases were not looked through: {report.similar_because}")
     return lines
