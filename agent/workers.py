@@ -253,7 +253,7 @@ class Workers:
 
     def _limit(self, head: dict[str, Any]) -> float:
         """Seconds that a job may take: under the quick budget a tool that hangs must not hold the report up."""
-        quick = head.get("budget", {}).get("level") == "quick"
+        quick = "view" not in head and head.get("budget", {}).get("level") == "quick"  # a second look is never quick
         return min(self.options.timeout_s, QUICK_TIMEOUT_S) if quick else self.options.timeout_s
 
     def _fail_waiting(self, error: Exception) -> None:

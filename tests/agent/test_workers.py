@@ -261,6 +261,7 @@ async def test_under_the_quick_budget_a_tool_that_hangs_is_stopped_sooner(
         began = time.monotonic()
         evidence, _ = await workers.examine(tool, original, Budget(level="quick"))
         assert evidence.abstained_because == "The tool was stopped after 1 s."
+        assert workers._limit({"budget": {"level": "quick"}, "view": {"kind": "jpeg70"}}) == 20.0
         assert time.monotonic() - began < 15
 
 
