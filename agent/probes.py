@@ -9,10 +9,11 @@ lends weight: see `agent.stability`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from agent.planning import LOOK, Standing, core, cost_of
+from agent.calibration import Calibration
+from agent.planning import LOOK, Standing, budget_of, core, cost_of
 from agent.stability import STEP
 from agent.state import Task
 from agent.verdict import ImageFacts, PlanStep
@@ -105,21 +106,36 @@ def zoomed(tool: Detector, there: Evidence, whole: Evidence | None, view: View, 
     return Evidence.model_validate(fields | {"score": there.score, "findings": (finding,)})
 
 
+def loads(tools: Mapping[str, Detector], calibration: Calibration) -> dict[str, float]:
+    """Units a megapixel-sized picture takes of each tool that looks again in every standard report, looks included."""
+    picture = ImageFacts(path="", sha256="", bytes=0, width=1024, height=1024, format="", mode="")
+    budget = budget_of("standard")
+    again = {tool.name: look_budget(tool, budget) for tool in _steady(tools, calibration)}
+    return {
+        name: tools[name].cost + len(DEGRADATIONS) * cost_of(tools[name], picture, its) for name, its in again.items()
+    }
+
+
+def _steady(tools: Mapping[str, Detector], calibration: Calibration) -> list[Detector]:
+    """The tools whose second looks belong to every standard report."""
+    return [
+        tool
+        for tool in tools.values()
+        if core(tool)
+        and (known := calibration.tools.get(tool.name)) is not None
+        and known.version == tool.version
+        and known.target == "generated"
+        and spread(known) >= SPEAKS
+    ]
+
+
 def _similar(at: Standing) -> PlanStep:
     because = "Looks for the same picture among earlier cases; a note beside the verdict, with no part in it."
     return PlanStep(tool=SIMILAR, run=True, because=because, cost=1.0, kind="probe", round=at.round)
 
 
 def _stability(at: Standing) -> PlanStep:
-    steady = [
-        tool
-        for tool in at.tools.values()
-        if core(tool)
-        and (known := at.calibration.tools.get(tool.name)) is not None
-        and known.version == tool.version
-        and known.target == "generated"
-        and spread(known) >= SPEAKS
-    ]
+    steady = _steady(at.tools, at.calibration)
 
     def step(run: bool, because: str, cost: float) -> PlanStep:
         on = tuple(sorted(tool.name for tool in steady))
