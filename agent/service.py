@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field
 
-from agent import answering, planning, telemetry, voices
+from agent import answering, planning, probes, telemetry, voices
 from agent import calibration as calibrations
 from agent.answering import Answer
 from agent.blobs import BlobStore
@@ -155,6 +155,7 @@ class Explainer:
                 talkative=settings.log_level == "debug",
             ),
             self._tools.values(),
+            probes.loads(self._tools, self._calibration),
         )
         # two pictures a worker: one is decoded and planned while the tools of the other run
         self._turn = asyncio.Semaphore(settings.workers * 2)

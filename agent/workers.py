@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,9 +22,12 @@ from agent.verdict import ImageFacts
 from agent.wire import Frame
 from tools.contract import Budget, Conditional, Detector, Evidence, Frozen
 from tools.errors import ExpositError, ImageError, WorkerError
+from tools.views import View
 
 __all__ = ["Examined", "Original", "WorkerOptions", "Workers", "abstention"]
 
+QUICK_TIMEOUT_S: Final = 5.0
+"""Seconds after which a tool is killed under the quick budget, where the setting allows more."""
 _BACKOFF_S: Final = (0.5, 30.0)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -60,13 +63,16 @@ class _Job:
 class Workers:
     """A pool of worker processes. `start` returns at once: they come up in the background.
 
-    Each tool has a worker of its own, so that what it holds in memory is held once; tools are dealt out by cost, the
-    dearest first, to the worker that has the least to do. Decoding, and tools that were not dealt out, go to any.
+    Each tool has a worker of its own, so that what it holds in memory is held once; tools are dealt out by what
+    they take (`loads`, or else their cost), the dearest first, to the worker that has the least to do. Decoding,
+    and tools that were not dealt out, go to any.
     """
 
-    def __init__(self, options: WorkerOptions, tools: Iterable[Detector] = ()) -> None:
+    def __init__(
+        self, options: WorkerOptions, tools: Iterable[Detector] = (), loads: Mapping[str, float] | None = None
+    ) -> None:
         self.options = options
-        self._homes = _homes(tools, options.workers)
+        self._homes = _homes(tools, options.workers, loads or {})
         self._jobs: deque[_Job] = deque()
         self._own: tuple[deque[_Job], ...] = tuple(deque() for _ in range(options.workers))
         self._work = asyncio.Event()
@@ -137,13 +143,15 @@ class Workers:
             log.error("decoding_raised", error=frame.head.get("raised"), detail=frame.head.get("detail"))
         raise error_of(frame.head, "The picture could not be decoded")
 
-    async def examine(self, tool: Detector, original: Original, budget: Budget) -> Examined:
-        """Runs one tool over one picture. Whatever the tool does, there is evidence: at worst an abstention.
+    async def examine(self, tool: Detector, original: Original, budget: Budget, view: View | None = None) -> Examined:
+        """Runs one tool over one picture, or over a view of it. Whatever the tool does, there is evidence.
 
         Raises:
             WorkerError, ConfigurationError: where no worker runs.
         """
         head = {"do": "examine", "tool": tool.name, "budget": budget.model_dump(), **original.model_dump(mode="json")}
+        if view is not None:
+            head["view"] = view.model_dump(mode="json")
         try:
             frame = await self._submit(head)
         except StoppedError as stopped:
@@ -197,7 +205,7 @@ class Workers:
                 most = await self._warm_up(process, job)
                 continue
             try:
-                frame = await process.ask(job.head, timeout_s=self.options.timeout_s, memory_mb=most)
+                frame = await process.ask(job.head, timeout_s=self._limit(job.head), memory_mb=most)
             except StoppedError as stopped:
                 _settle(job.reply, stopped)
                 return
@@ -246,20 +254,26 @@ class Workers:
             process.rest_mb = max(process.memory_mb(), process.rest_mb)
         return process.rest_mb + self.options.memory_mb
 
+    def _limit(self, head: dict[str, Any]) -> float:
+        """Seconds that a job may take: under the quick budget a tool that hangs must not hold the report up."""
+        quick = "view" not in head and head.get("budget", {}).get("level") == "quick"  # a second look is never quick
+        return min(self.options.timeout_s, QUICK_TIMEOUT_S) if quick else self.options.timeout_s
+
     def _fail_waiting(self, error: Exception) -> None:
         for queue in (self._jobs, *self._own):
             while queue:
                 _settle(queue.popleft().reply, error)
 
 
-def _homes(tools: Iterable[Detector], workers: int) -> dict[str, int]:
-    """The worker of each tool, by name."""
+def _homes(tools: Iterable[Detector], workers: int, loads: Mapping[str, float]) -> dict[str, int]:
+    """The worker of each tool, by name; `loads` are the units that some of them take, second looks included."""
     load = [0.0] * workers
     homes = {}
     runnable = [tool for tool in tools if not isinstance(tool, Conditional) or tool.missing() is None]
-    for tool in sorted(runnable, key=lambda tool: (-tool.cost, tool.name)):
-        homes[tool.name] = load.index(min(load))
-        load[homes[tool.name]] += tool.cost
+    costs = {tool.name: loads.get(tool.name, tool.cost) for tool in runnable}
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+        homes[name] = load.index(min(load))
+        load[homes[name]] += costs[name]
     return homes
 
 

@@ -21,9 +21,10 @@ import pytest
 from agent.worker import Images, resolve
 from agent.workers import Original, WorkerOptions, Workers, _homes
 from tests.conftest import ROOT, encoded, picture
-from tools.contract import Budget
+from tools.contract import Budget, Region
 from tools.errors import ConfigurationError, ImageError, WorkerError
 from tools.image import Limits
+from tools.views import View
 
 FAKES = "tests.agent.fake_tools:"
 
@@ -117,10 +118,12 @@ async def test_tools_are_dealt_out_by_cost_and_held_in_one_worker_each(original:
     tools = resolve(FAKES + "good") | resolve(FAKES + "unhurried")
     costs = {name: tool.cost for name, tool in tools.items()}
     assert costs == {"bright": 2.0, "drawer": 30.0, "slow": 90.0}
-    assert _homes(tools.values(), 2) == {"slow": 0, "drawer": 1, "bright": 1}
-    assert set(_homes(tools.values(), 1).values()) == {0}
+    assert _homes(tools.values(), 2, {}) == {"slow": 0, "drawer": 1, "bright": 1}
+    assert _homes(tools.values(), 2, {"drawer": 80.0}) == {"slow": 0, "drawer": 1, "bright": 1}
+    assert _homes(tools.values(), 2, {"drawer": 95.0}) == {"drawer": 0, "slow": 1, "bright": 1}
+    assert set(_homes(tools.values(), 1, {}).values()) == {0}
     absent = dataclasses.replace(tools["slow"], name="absent", cost=9000.0, _missing=lambda: "It is not installed.")
-    assert _homes([absent, *tools.values()], 2) == _homes(tools.values(), 2)
+    assert _homes([absent, *tools.values()], 2, {}) == _homes(tools.values(), 2, {})
 
 
 async def test_inspection_evidence_and_maps_come_back_whole(original: Original) -> None:
@@ -249,3 +252,33 @@ def test_decoded_pictures_are_kept_within_bounds(tmp_path: Path, monkeypatch: py
     get(2)
     assert get(0) is first
     assert get(1) is not second
+
+
+async def test_under_the_quick_budget_a_tool_that_hangs_is_stopped_sooner(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.workers.QUICK_TIMEOUT_S", 1.0)
+    async with pool("hanging", timeout_s=20.0) as workers:
+        tool = resolve(FAKES + "hanging")["sleeper"]
+        began = time.monotonic()
+        evidence, _ = await workers.examine(tool, original, Budget(level="quick"))
+        assert evidence.abstained_because == "The tool was stopped after 1 s."
+        assert workers._limit({"budget": {"level": "quick"}, "view": {"kind": "jpeg70"}}) == 20.0
+        assert time.monotonic() - began < 15
+
+
+async def test_a_tool_is_shown_the_view_that_was_asked_for(tmp_path: Path) -> None:
+    given = stored(tmp_path, encoded(picture(600, 480), "PNG"))
+    tools = resolve(FAKES + "good")
+    async with pool("good") as workers:
+        facts = await workers.inspect(given)
+        assert len(facts.pdq) == 64
+        whole = (await workers.examine(tools["bright"], given, Budget())).evidence
+        corner = View(kind="zoom", region=Region(x0=0.0, y0=0.0, x1=0.1, y1=0.1))
+        part = (await workers.examine(tools["bright"], given, Budget(), corner)).evidence
+        saved = (await workers.examine(tools["bright"], given, Budget(), View(kind="jpeg70"))).evidence
+        assert part.score != whole.score
+        assert saved.score == pytest.approx(whole.score, abs=0.01)
+        small = stored(tmp_path, encoded(picture(240, 240), "PNG"))
+        silent = (await workers.examine(tools["bright"], small, Budget(), View(kind="half"))).evidence
+        assert "too small" in (silent.abstained_because or "")
