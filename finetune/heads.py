@@ -31,7 +31,7 @@ from finetune import examples, folds, lodo
 from finetune.cards import write_weights
 from finetune.examples import Example
 from finetune.taef2 import Taef2
-from finetune.twins import twins, varied_twins
+from finetune.twins import VARIED, twins, varied_twins
 from tools.tiles import Head, sigmoid
 
 OOF = Path(__file__).parent / "oof"
@@ -281,7 +281,8 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     photographs = [item for item in items if item.label == "real"]
     histories = examples.tables_of([item for item in items if item.label == "generated"])
     if tool in APART:
-        pairs = varied_twins(photographs + datasets.photos(data), {"taef2": Taef2(taef2)}, work / "twins")
+        every = varied_twins(photographs + datasets.photos(data), {"taef2": Taef2(taef2)}, work / "twins")
+        pairs = [twin for twin in every if twin.number < VARIED - 1]  # the last is meant for small views
     else:
         pairs = twins(photographs, taef2, work / "twins", CROPS[tool])
         if tool != "inversion":  # the diffusion model behind it was trained on photos/: its head must not see them
