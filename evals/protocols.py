@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from evals import datasets
 from evals.datasets import Item
-from evals.edits import made_edits
+from evals.edits import EditedItem, made_edits
 from evals.perturb import decode, jpeg, perturb, seed_of
 from evals.suite import ProtocolSpec
 from tools.errors import ConfigurationError, ImageError
@@ -101,13 +102,19 @@ class Drawn:
 
     def _forged(self) -> Iterator[Sample]:
         spec = self.spec
-        for made in made_edits(self.data, spec.forged, self.seed):
+        for made in _made_once(self.data, spec.forged, self.seed):
             positive = bool(made.kind)
             mask = made.mask if positive and not spec.perturb else None
             for draw in range(spec.draws):
                 seed = seed_of(made.id, draw)
                 data = perturb(decode(made.data), spec.perturb, seed) if spec.perturb else made.data
                 yield Sample(made.id, draw, data, positive, made.kind, made.host.source, made.host.id, mask)
+
+
+@lru_cache(maxsize=1)
+def _made_once(data: Path, count: int, seed: int) -> tuple[EditedItem, ...]:
+    """Made edits, for all protocols of a suite that start from the same: filling holes costs more than judging them."""
+    return tuple(made_edits(data, count, seed))
 
 
 def drawn(

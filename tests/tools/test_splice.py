@@ -111,16 +111,20 @@ def test_a_copy_is_found_scaled_and_turned_and_repeats() -> None:
     assert (again.matches, again.turned) == (found.matches, found.turned)
 
 
-def test_things_that_are_only_alike_are_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_parts_must_be_the_same_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     rgb = rough(480, 360)
     part = rgb[30:150, 40:160].astype(np.float32)
-    other = np.random.default_rng(9).normal(0, 22, part.shape)
-    rgb[200:320, 320:440] = np.clip(part + other, 0, 255).astype(np.uint8)
-    assert find(rgb, 1) is None
-    monkeypatch.setattr(copies, "LEAST_LIKENESS", 0.5)
+    rgb[200:320, 320:440] = np.clip(part + np.random.default_rng(9).normal(0, 9, part.shape), 0, 255).astype(np.uint8)
     found = find(rgb, 1)
-    assert found is not None, "as far as corners go they match"
-    assert 0.7 < found.likeness < 0.97
+    assert found is not None
+    assert copies.LEAST_LIKENESS < found.likeness < 0.999
+    monkeypatch.setattr(copies, "LEAST_LIKENESS", 0.999)
+    assert find(rgb, 1) is None, "alike by their corners, yet not the same"
+    luma = np.random.default_rng(2).normal(128, 30, (200, 200)).astype(np.float32)
+    luma[100:180, 100:180] = luma[10:90, 10:90]
+    places = np.array([40 + 40j, 60 + 50j, 50 + 70j])
+    assert copies._likeness(luma, places, 1.0, 90 + 90j) == pytest.approx(1.0)
+    assert abs(copies._likeness(luma, places, 1.0, 80 + 85j)) < 0.4
 
 
 @pytest.mark.parametrize(
