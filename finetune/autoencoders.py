@@ -217,7 +217,7 @@ def train(design: Design, photographs: list[Pixels], seconds: float, seed: int, 
     torch.set_num_threads(1)
     network = Autoencoder(design)
     network.start(photographs)
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=1e-4)
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     began, step, running = time.process_time(), 0, 0.0
@@ -235,7 +235,8 @@ def train(design: Design, photographs: list[Pixels], seconds: float, seed: int, 
         if step % 100 == 0:
             print(f"  step {step}, loss {running / 100:.4f}, {used:.0f} s of CPU", flush=True)
             running = 0.0
-    return network.eval()
+    network.eval()
+    return network
 
 
 class Decoder:

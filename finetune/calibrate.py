@@ -248,8 +248,9 @@ def card(made: Calibration) -> str:
         f"- Scores: {', '.join(f'{name} {n}' for name, n in made.rows.items()) or 'none'}; "
         f"sha256 `{made.data_sha256 or 'none'}`",
         f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
-        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
-        "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
+        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95; "
+        "for semantic also views of 128 to 208 px); test/ and pairs/ were not read. Larger pictures "
+        "are judged by what was found on these crops.",
         "",
         "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
         "90 % interval. A tool has weight only where both intervals lie above 0.",

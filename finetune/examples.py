@@ -137,22 +137,24 @@ def varied(twins: list[Twin]) -> Iterator[Example]:
 
     A photograph side that several passages share comes once, before them.
     """
-    seen = set()
+    seen: set[tuple[str, int]] = set()
     for twin in twins:
-        seed = seed_of(twin.item.id, 2000 + twin.number)
-        if twin.number == VARIED - 1:
-            sides = smaller(twin.photograph, seed), smaller(twin.passage, seed)
-        else:
-            passage = MATCHED.draw(twin.photograph.shape[1::-1], seed)
-            sides = tuple(
-                (passage.apply(side), passage.side, passage.quality) for side in (twin.photograph, twin.passage)
-            )
-        for (data, side, quality), label, generator in zip(
-            sides, ("real", "generated"), ("", twin.decoder), strict=True
-        ):
-            if (twin.item.id, twin.number, generator) not in seen:
-                seen.add((twin.item.id, twin.number, generator))
-                yield Example(twin.item, "aligned", label, generator, twin.number, quality, side, data)
+        key = (twin.item.id, twin.number)
+        if key not in seen:
+            seen.add(key)
+            yield _side_of(twin, twin.photograph, "real", "")
+        yield _side_of(twin, twin.passage, "generated", twin.decoder)
+
+
+def _side_of(twin: Twin, rgb: Pixels, label: Label, generator: str) -> Example:
+    """One side of a varied twin as a file; both sides meet one and the same draw."""
+    seed = seed_of(twin.item.id, 2000 + twin.number)
+    if twin.number == VARIED - 1:
+        data, side, quality = smaller(rgb, seed)
+    else:
+        passage = MATCHED.draw(rgb.shape[1::-1], seed)
+        data, side, quality = passage.apply(rgb), passage.side, passage.quality
+    return Example(twin.item, "aligned", label, generator, twin.number, quality, side, data)
 
 
 def pixels_of(example: Example) -> Pixels:

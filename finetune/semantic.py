@@ -28,7 +28,7 @@ from finetune.autoencoders import served
 from finetune.cards import write_weights
 from finetune.heads import Measured, Table
 from finetune.taef2 import Taef2
-from finetune.twins import varied_twins
+from finetune.twins import Decodes, varied_twins
 from tools import clip
 from tools.clip import Tower
 from tools.weights import verify
@@ -70,7 +70,7 @@ def examples_of(data: Path, taef2: Path, work: Path) -> list[Measured]:
     pictures = chain(
         examples.matched(items, DRAWS, histories=histories), examples.matched_small(items, DRAWS, histories)
     )
-    decoders = {"taef2": Taef2(taef2), **served(work / "zoo")}
+    decoders: dict[str, Decodes] = {"taef2": Taef2(taef2), **served(work / "zoo")}
     pairs = varied_twins(photographs(data), decoders, work / "twins")
     return [
         *heads.measured(pictures, features, work / "features" / "semantic_matched.npz"),

@@ -178,11 +178,10 @@ def varied_twins(items: list[Item], decoders: Mapping[str, Decodes], work: Path)
             with np.load(kept) as stored:
                 photograph, passages = stored["photograph"], [stored["plain"], stored["disturbed"]]
             for number, passage in enumerate([*passages, passages[seed // 2 % 2]]):
-                touch = seed_of(item.id, 4000 + number)
-                sides = (
-                    (retouched(photograph, touch), retouched(passage, touch)) if touch % 2 else (photograph, passage)
-                )
-                made.append(Twin(item, number, *sides, name))
+                touch, shown = seed_of(item.id, 4000 + number), photograph
+                if touch % 2:
+                    shown, passage = retouched(photograph, touch), retouched(passage, touch)
+                made.append(Twin(item, number, shown, passage, name))
     return made
 
 

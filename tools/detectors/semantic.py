@@ -1,8 +1,9 @@
 """`semantic`: what the middle of CLIP's image tower makes of tiles at native size.
 
-A linear head over the class tokens of four middle blocks (`tools.clip`), fitted on photographs against their own
-passage through an autoencoder and on generated pictures against photographs. The last block, which knows what a
-picture shows, is not read; nor is any tile resized, since that would remove the traces.
+A linear head over the class tokens of three middle blocks (`tools.clip`), fitted on photographs against their own
+passages through autoencoders and on generated pictures against photographs. The last block, which knows what a
+picture shows, is not read; nor is any tile resized, since that would remove the traces. A picture that is smaller than
+a tile is continued by its own mirror image.
 """
 
 from __future__ import annotations
