@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Self
 
 from agent import calibration as calibrations
@@ -19,6 +18,7 @@ from agent.store import Store
 from agent.telemetry import log
 from agent.template import TemplateNarrator
 from agent.threads import Threads
+from agent.versions import installed
 from agent.vision import Vision
 from agent.worker import resolve
 from agent.workers import WorkerOptions, Workers
@@ -31,7 +31,6 @@ from tools.provenance.trust import load_trust_list
 if TYPE_CHECKING:
     from agent.graph import Graph
 
-_TOLD_PACKAGES: Final = ("langgraph", "numpy", "pillow", "torch", "transformers", "onnxruntime", "c2pa-python")
 _SLOWEST_CASE: Final = timedelta(hours=1)
 
 
@@ -118,7 +117,7 @@ class Parts:
             settings=settings,
             tools=tools,
             calibration=weights,
-            versions=_versions(tools, weights) | {"trust_list": f"{trusted.name}:{trusted.sha256[:12]}"},
+            versions=installed(tools, weights) | {"trust_list": f"{trusted.name}:{trusted.sha256[:12]}"},
             originals=originals,
             maps=maps,
             store=store,
@@ -177,14 +176,3 @@ def _graph(model_timeout_s: float) -> Graph:
     from agent.graph import build_graph  # takes a second to import, beside which the workers start
 
     return build_graph(model_timeout_s=model_timeout_s)
-
-
-def _versions(tools: Mapping[str, Detector], calibration: Calibration) -> dict[str, str]:
-    """Versions of everything that may speak in a report."""
-    found = {"calibration": calibration.name}
-    for package in ("exposit", *_TOLD_PACKAGES):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found | {f"tool:{tool.name}": tool.version for tool in tools.values()}

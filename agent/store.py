@@ -226,7 +226,7 @@ class Store(Afterwards):
             wanted = wanted.where(waits_for_review())
 
         async def work(session: AsyncSession) -> list[CaseSummary]:
-            return [_summary(*row) for row in (await session.execute(wanted)).tuples()]
+            return [_summary(*row) for row in await session.execute(wanted)]
 
         return await self._database.read(work)
 

@@ -140,9 +140,7 @@ class Workers:
             log.error("decoding_raised", error=frame.head.get("raised"), detail=frame.head.get("detail"))
         raise error_of(frame.head, "The picture could not be decoded")
 
-    async def examine(
-        self, tool: Detector, original: Original, budget: Budget, view: View | None = None
-    ) -> Examined:
+    async def examine(self, tool: Detector, original: Original, budget: Budget, view: View | None = None) -> Examined:
         """Runs one tool over one picture, or over a view of it. Whatever the tool does, there is evidence.
 
         Raises:
