@@ -197,7 +197,7 @@ async def look_again(state: Talk, runtime: Run) -> dict[str, Any]:
     if looked.evidence:
         after = revised(
             report, looked.evidence, parts.calibration, because=f"Asked for in a question: {what}.",
-            timings=looked.timings,
+            timings=looked.timings, shown=looked.shown,
         )  # fmt: skip
         await parts.store.revise_case(after, after.earlier[-1].because)
         done = done.model_copy(update={"ran": tuple(item.id for item in looked.evidence)})

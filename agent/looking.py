@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from agent import planning
+from agent import planning, probes
 from agent.examining import original_of
 from agent.parts import Parts
+from agent.state import Shown
 from agent.verdict import ImageFacts, Report
 from tools.contract import Conditional, Detector, Evidence, Finding, Region
-from tools.views import View, zoom_box
+from tools.views import DEGRADATIONS, View, zoom_box
 
 _FILE_READERS: Final = frozenset({"provenance"})
 """Tools that judge by the file and not by pixels: a part of the picture says nothing to them."""
@@ -32,11 +33,13 @@ class Looked:
         evidence: What is new.
         notes: What could not be done, and why; what was done otherwise than asked.
         timings: Milliseconds a tool.
+        shown: What tools that are new to the case said of degraded copies.
     """
 
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
     timings: Mapping[str, float]
+    shown: tuple[Shown, ...] = ()
 
 
 async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> Looked:
@@ -61,7 +64,8 @@ async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> 
             notes.append(f"{evidence.id} gave no answer again: {evidence.abstained_because}")
         else:
             new.append(evidence)
-    return Looked(tuple(new), tuple(notes), _timings(new, began))
+    shown = await _degraded(parts, report, new)
+    return Looked(tuple(new), tuple(notes), _timings(new, began), shown)
 
 
 async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: Region, number: int) -> Looked:
@@ -107,6 +111,22 @@ async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: R
         (*(first.evidence if first else ()), *boxed),
         (*(first.notes if first else ()), *notes),
         {**(first.timings if first else {}), **_timings(boxed, began)},
+        first.shown if first else (),
+    )
+
+
+async def _degraded(parts: Parts, report: Report, new: Iterable[Evidence]) -> tuple[Shown, ...]:
+    """Second looks of tools that have weight: a verdict that they change must survive re-saving as any other."""
+    wanted = [
+        (kind, parts.tools[item.id])
+        for item in new
+        if item.score is not None and item.id in parts.calibration.weighted and _sees_pixels(parts.tools[item.id])
+        for kind in DEGRADATIONS
+    ]
+    found = await asyncio.gather(*(_examine(parts, report, tool, View(kind=kind)) for kind, tool in wanted))
+    return tuple(
+        Shown(kind=kind, tool=tool.name, evidence=item.model_copy(update={"findings": (), "regions": (), "maps": ()}))
+        for (kind, tool), item in zip(wanted, found, strict=True)
     )
 
 
@@ -133,6 +153,8 @@ def _sees_pixels(tool: Detector) -> bool:
 async def _examine(parts: Parts, report: Report, tool: Detector, view: View | None) -> Evidence:
     original = original_of(parts, report.image.sha256, report.image.path)
     budget = planning.budget_of(report.budget)
+    if view is not None and view.region is None:
+        budget = probes.look_budget(tool, budget)
     evidence, maps = await parts.workers.examine(tool, original, budget, view)
     if view is None:
         for png in maps.values():
