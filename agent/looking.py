@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,11 @@ _FILE_READERS: Final = frozenset({"provenance"})
 """Tools that judge by the file and not by pixels: a part of the picture says nothing to them."""
 
 
+BOX: Final = "@box"
+"""Between a tool's name and the number of the box, in the id of what the tool found there."""
+WEIGHTLESS: Final = "What tools find in a part that a person chose is told, and lends no weight to the verdict."
+
+
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What came of it.
@@ -34,12 +39,14 @@ class Looked:
         notes: What could not be done, and why; what was done otherwise than asked.
         timings: Milliseconds a tool.
         shown: What tools that are new to the case said of degraded copies.
+        known: Ids of evidence that the case held already and that answers what was asked.
     """
 
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
     timings: Mapping[str, float]
     shown: tuple[Shown, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> Looked:
@@ -68,15 +75,14 @@ async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> 
     return Looked(tuple(new), tuple(notes), _timings(new, began), shown)
 
 
-async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: Region, number: int) -> Looked:
-    """Has tools examine a part of the picture by itself.
+async def in_a_box(parts: Parts, report: Report, names: Sequence[str], region: Region) -> Looked:
+    """Has tools examine a part of the picture by itself; a part that they have examined is not examined again.
 
     Args:
         parts: What is open.
         report: The newest report of the case.
         names: The tools; all that looked at the whole picture where there are none.
         region: The part.
-        number: Of the box within the case, for the ids of its evidence.
     """
     size = (report.image.width, report.image.height)
     box = zoom_box(region, size)
@@ -94,8 +100,12 @@ async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: R
         first = await over_the_whole(parts, report, unheard) if unheard else None
     elif not notes:
         chosen = [name for name in parts.tools if spoke(report, name) and _sees_pixels(parts.tools[name])]
-    tools = [parts.tools[name] for name in chosen if _missing(parts.tools[name]) is None]
     shown = Region.from_pixels(*box, size)
+    there = {item.detector: item.id for item in report.evidence if BOX in item.id and item.regions == (shown,)}
+    able = [parts.tools[name] for name in chosen if _missing(parts.tools[name]) is None]
+    tools = [tool for tool in able if tool.name not in there]
+    if able and not tools:
+        notes.append("That part has been examined already, and the same versions say the same of it again.")
     if (box[2] - box[0]) * (box[3] - box[1]) > 1.1 * (region.x1 - region.x0) * (region.y1 - region.y0) * size[0] * size[
         1
     ]:
@@ -106,12 +116,16 @@ async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: R
     began = time.perf_counter()
     found = await asyncio.gather(*(_examine(parts, report, tool, View(kind="zoom", region=region)) for tool in tools))
     whole = {item.id: item for item in (*report.evidence, *(first.evidence if first else ()))}
+    number = 1 + max((int(item.id.rpartition(BOX)[2]) for item in report.evidence if BOX in item.id), default=0)
     boxed = [_boxed(item, whole.get(item.detector), shown, report.image, number) for item in found]
+    if boxed or there:
+        notes.append(WEIGHTLESS)
     return Looked(
         (*(first.evidence if first else ()), *boxed),
         (*(first.notes if first else ()), *notes),
         {**(first.timings if first else {}), **_timings(boxed, began)},
         first.shown if first else (),
+        tuple(there[tool.name] for tool in able if tool.name in there),
     )
 
 
@@ -170,7 +184,7 @@ def _timings(evidence: Iterable[Evidence], began: float) -> dict[str, float]:
 def _boxed(found: Evidence, whole: Evidence | None, shown: Region, image: ImageFacts, number: int) -> Evidence:
     """What a tool says of a part, with its places in fractions of the whole picture. Maps of a part are not kept."""
     ours = {
-        "id": f"{found.detector}@box{number}", "blind": False, "maps": (), "regions": (shown,),
+        "id": f"{found.detector}{BOX}{number}", "blind": False, "maps": (), "regions": (shown,),
     }  # fmt: skip
     if found.score is None:
         return found.model_copy(update=ours | {"findings": (), "measurements": {}})
