@@ -1,7 +1,7 @@
 """What would change a verdict: the same fusion over the same evidence with one thing different. Pure.
 
 For each tool that has weight: the nearest score, borne out by second looks, at which the label would be another. For
-each kind of document: the label if the file carried it. Nothing here is evidence, and nothing of it is kept in a report.
+each kind of document: the label if the file carried it. Nothing here is evidence, and nothing of it is kept.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ MENU: Final = (
 
 
 UNLIKE: Final = 90
-"""Bits of 256 from which two pictures are called different. Hashes of unrelated pictures differ in 128 on average, with a
-standard deviation of 8 for independent bits: this is more than four of them below."""
+"""Bits of 256 from which two pictures are called different. Hashes of unrelated pictures differ in 128 on average, with
+a standard deviation of 8 for independent bits: this is more than four of them below."""
 
 
 def same_picture(distance: int | None) -> bool | None:
