@@ -166,18 +166,18 @@ def _file(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-async def run(suite: Suite, home: Path) -> list[Outcome]:
+async def run(suite: Suite, home: Path, *, catalogue: str = CATALOGUE) -> list[Outcome]:
     """Holds every conversation, with one restart of the service in between, and says what went wrong."""
     settings = Settings(home=home, workers=1, vlm="template", log_level="error", budget="quick")
     shown = pictures()
-    async with Explainer(settings, catalogue=CATALOGUE) as explainer:
+    async with Explainer(settings, catalogue=catalogue) as explainer:
         await explainer.until_warm()  # the quick budget gives a tool too little time to load its weights
         wanted = sorted({each.picture for each in suite.conversation})
         first = {name: await explainer.explain(shown[name]) for name in wanted}
         outcomes = [await _case(settings, each, first[each.picture], at) for at, each in enumerate(suite.conversation)]
         for outcome in outcomes:
             await _talk(explainer, outcome, shown, restarted=False)
-    async with Explainer(settings, catalogue=CATALOGUE, warm=False, eager=False) as explainer:
+    async with Explainer(settings, catalogue=catalogue, warm=False, eager=False) as explainer:
         for outcome in outcomes:
             await _talk(explainer, outcome, shown, restarted=True)
         await explainer.verify_audit()
