@@ -125,6 +125,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     basis.everywhere = basis.everywhere or any(finding.region is None for finding in item.findings)
     basis.numbers += from_mapping(item.measurements.items(), " ".join(texts))
     basis.numbers.append(Known(item.applicability, "fraction"))
+    basis.numbers += [Known(quantity.value, quantity.unit, "version") for quantity in quantities(item.version)]
     if item.score is not None:
         basis.numbers.append(Known(item.score, "fraction"))
     for text in texts:

@@ -40,6 +40,7 @@ _NEEDS = {
     "without": re.compile(r"\bwithout\b|\bleft out\b|\bleaving out\b|\bhad\b.*\bnot\b|\bremov|\bif\b", re.I),
     "prior": re.compile(r"\bprior\b|\bodds\b|\bstart\w*|\bbeforehand\b|\bassum\w+", re.I),
     "interval": re.compile(r"\binterval\b|\bconfiden\w+", re.I),
+    "version": re.compile(r"\bversions?\b", re.I),
     "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", re.I),
 }
 """Numbers that may be told only in a clause that says what they are."""

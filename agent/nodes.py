@@ -14,6 +14,7 @@ from langgraph.types import Command, Send
 
 from agent import grounding, planning, probes
 from agent.planning import Standing
+from agent.review import asks_for_review
 from agent.stability import WORDS, as_evidence, settle
 from agent.state import Context, Shown, State, Task
 from agent.telemetry import log, step
@@ -331,6 +332,7 @@ def _report(state: State, given: Context) -> Report:
         similar_because=state.get("similar_because", ""),
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
+        review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
     )
 
 

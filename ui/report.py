@@ -33,7 +33,7 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"Why it is left open: {answer.abstained_because}"))
     for conflict in answer.conflicts:
         console.print(Text(f"Conflict: {conflict.text}"))
-    for line in words.beside(report):
+    for line in (*words.standing(report), *words.beside(report)):
         console.print(Text(line))
     for role, heading in _HEADINGS:
         lines = [
@@ -73,7 +73,7 @@ def markdown(report: Report) -> str:
     if answer.abstained_because:
         parts.append(f"- Why it is left open: {plain(answer.abstained_because)}")
     parts += [f"- Conflict: {plain(conflict.text)}" for conflict in answer.conflicts]
-    parts += [f"- {plain(line)}" for line in words.beside(report)]
+    parts += [f"- {plain(line)}" for line in (*words.standing(report), *words.beside(report))]
     for role, heading in _HEADINGS:
         told = [entry for entry in report.explanation if entry.role == role and _new(entry, report)]
         lines = [f"- {plain(_cited(entry))}" for entry in told]
