@@ -22,6 +22,24 @@ from tools.contract import Evidence
 from tools.errors import ModelServerError
 
 PROMPT_VERSION = "1"
+IMAGE_TOKEN = "<image>"
+"""Stands for a picture in a rendered prompt; the processor repeats it once a token of the picture."""
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{%- if message['content'] is string -%}
+{{- message['content'] -}}
+{%- else -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] in ('image', 'image_url') -%}{{- '<image>' -}}{%- endif -%}
+{%- if part['type'] == 'text' -%}{{- part['text'] -}}{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""How messages become one text, for the composed model: at training, in process and in vLLM."""
 
 Message = dict[str, Any]
 Kind = Literal[
