@@ -170,7 +170,9 @@ class EmbeddedVision:
             )
         )
         if any(each.cut for each in written):
-            raise ModelServerError("The model's reply was cut off before its end.", remedy="Try again.", code="model_reply")
+            raise ModelServerError(
+                "The model's reply was cut off before its end.", remedy="Try again.", code="model_reply"
+            )
         return [Looked(parse(each.text, Look), each.p) for each in written]
 
     async def _sentences(self, messages: list[Message], longest: int, tell: Tell | None) -> tuple[Sentence, ...]:

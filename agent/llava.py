@@ -119,7 +119,9 @@ class Llava:
 
             output = _generate(model, inputs, course, over, max_new_tokens)
             return [
-                Written(str(processor.tokenizer.decode(row[length:], skip_special_tokens=True)), p, cut=state != form.end)
+                Written(
+                    str(processor.tokenizer.decode(row[length:], skip_special_tokens=True)), p, cut=state != form.end
+                )
                 for row, p, state in zip(output, course.p, course.final(output), strict=True)
             ]
 

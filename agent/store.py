@@ -16,13 +16,13 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from agent import audit, trail
+from agent import audit, similar, trail
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
 from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, MessageRow, ReviewRow, rows_of, storable
 from agent.trail import Trail
-from agent.verdict import CaseSummary, ImageFacts, Label, Report, Writer
+from agent.verdict import CaseSummary, ImageFacts, Label, Report, Similar, Writer
 from tools.contract import Frozen
 from tools.errors import CallerError, IntegrityError, NotFoundError
 
@@ -253,6 +253,10 @@ class Store:
 
         return await self._database.read(work)
 
+    async def earlier(self, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
+        """The same picture among earlier cases: see `agent.similar.earlier`."""
+        return await self._database.read(lambda session: similar.earlier(session, case_id, sha256, pdq))
+
     async def case_of_map(self, sha256: str) -> str:
         """The id of the newest case in which a tool drew that map.
 
@@ -396,3 +400,4 @@ async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFact
         raise audit.broken(f"The image row of case {case.id} is missing.")
     image.width, image.height, image.format, image.mode = facts.width, facts.height, facts.format, facts.mode
     image.frame, image.frames = facts.frame, facts.frames
+    image.pdq = facts.pdq or None
