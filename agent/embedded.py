@@ -81,14 +81,24 @@ class EmbeddedVision:
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(self._model.load), name="load-model")
 
+    async def until_ready(self) -> None:
+        """Returns once a load that was begun (`warm_up`) has ended; `writer` says how."""
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
+
     async def writer(self) -> Writer:
         """Who this is.
 
         Raises:
             ModelServerError: while the model is being loaded ahead (`warm_up`).
+            ExpositError: where that failed.
         """
-        if self._loading is not None and not self._loading.done():
-            raise ModelServerError("The model is being loaded.", remedy="Try again in a moment.", code="model_starting")
+        if self._loading is not None:
+            if not self._loading.done():
+                raise ModelServerError(
+                    "The model is being loaded.", remedy="Try again in a moment.", code="model_starting"
+                )
+            self._loading.result()
         tuned = self._adapter is not None
         return Writer(
             kind="embedded",

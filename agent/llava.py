@@ -1,7 +1,7 @@
 """The composed vision-language model in this process: transformers loads it, peft adds the adapter.
 
-It decodes greedily and is kept to the form of the reply (`agent.forms`), in float32 as the server does on a CPU, so that
-both give the same text and the same probabilities.
+It decodes greedily and is kept to the form of the reply (`agent.forms`), in float32 as the server does on a CPU, so
+that both give the same text and the same probabilities.
 """
 
 from __future__ import annotations

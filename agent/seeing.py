@@ -28,7 +28,10 @@ _CELLS: Final = {
 }  # fmt: skip
 _LIMIT: Final = "A vision model can name what is not there, and it sees neither noise nor traces of compression."
 _NO_NUMBER: Final = "The model gave no probability that can be read, and a number in prose is not trusted."
-_NOT_BLIND: Final = "This part was chosen by somebody who knew what else was found: what the model says of it is no independent evidence."
+
+_NOT_BLIND: Final = (
+    "This part was chosen for what others had found there: what the model says of it is no independent evidence."
+)
 
 
 class Looked(NamedTuple):

@@ -91,6 +91,15 @@ class Told:
 
 
 @runtime_checkable
+class Warms(Protocol):
+    """A model that takes a while to come up."""
+
+    async def until_ready(self) -> None:
+        """Returns once it can reply or has failed to come up; `writer` then says which."""
+        ...
+
+
+@runtime_checkable
 class Points(Protocol):
     """A model that can be asked one thing about one place. Its answer is not blind, and lends no weight."""
 
