@@ -13,6 +13,7 @@ from langgraph.types import Command, Send
 
 from agent import grounding, planning, probes
 from agent.planning import Standing
+from agent.review import asks_for_review
 from agent.stability import WORDS, settle
 from agent.state import Context, Shown, State, Task
 from agent.telemetry import log, step
@@ -344,6 +345,7 @@ async def record(state: State, runtime: Run) -> State:
         similar_because=state.get("similar_because", ""),
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
+        review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
     )
     await given.store.finish_case(report)
     return {"report": report}

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol, TypedDict
 
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
+from agent.settings import ReviewPolicy
 from agent.template import TemplateNarrator
 from agent.verdict import (
     Contribution,
@@ -28,6 +29,8 @@ from tools.contract import Budget, Detector, Evidence, Frozen
 from tools.views import Degradation, View
 
 Level = Literal["quick", "standard", "thorough"]
+Stakes = Literal["ordinary", "high"]
+"""What hangs on the answer, as the caller says; it never changes the verdict, only whether a person is asked."""
 
 
 class Shown(Frozen):
@@ -133,3 +136,5 @@ class Context:
     store: KeepsReports
     versions: Mapping[str, str]
     inspect_ms: float
+    stakes: Stakes = "ordinary"
+    review_policy: ReviewPolicy = "inconclusive"

@@ -231,8 +231,29 @@ class Similar(Frozen):
     same_file: bool
 
 
+class EarlierVerdict(Frozen):
+    """What this case said before new evidence came.
+
+    Attributes:
+        revision: Number of the report that said it, 1 for the first.
+        because: What brought the new evidence that followed, in plain English.
+    """
+
+    revision: int
+    label: Label
+    p_generated: Fraction
+    p_edited: Fraction | None
+    because: str
+
+
 class Report(Frozen):
-    """Everything about one case."""
+    """Everything about one case.
+
+    Attributes:
+        revision: 1 for the first report; each new evidence after it makes another, and all are kept.
+        earlier: What the reports before this one said, oldest first.
+        review_asked: Why a person should look before the verdict is used; None where the policy asks for nobody.
+    """
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     case_id: str
@@ -252,14 +273,19 @@ class Report(Frozen):
     similar_because: str = Field(default="", description="Why earlier cases were not looked through, where so.")
     versions: dict[str, str]
     timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")
+    revision: Annotated[int, Field(ge=1)] = 1
+    earlier: tuple[EarlierVerdict, ...] = ()
+    review_asked: str | None = None
 
 
 class CaseSummary(Frozen):
     """One line of the history.
 
     Attributes:
-        label, p_generated: None until the case is done.
+        label, p_generated: Of the newest report; None until the case is done.
         error: Why a failed case failed, in plain English.
+        revision: Number of the newest report.
+        review: `asked` where a person should look and nobody has, else what the newest reviewer did.
     """
 
     case_id: str
@@ -270,3 +296,5 @@ class CaseSummary(Frozen):
     label: Label | None
     p_generated: float | None
     error: str | None = None
+    revision: int = 1
+    review: Literal["asked", "confirm", "override"] | None = None
