@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_GRACE_S = 8.0
+_GRACE_S, _LATER_S = 10.0, 2.0
 _POLL_S = 0.1
 
 
@@ -46,25 +46,33 @@ def descendants(root: int) -> list[int]:
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:
-    """Asks the program to end, then ends what is left."""
+    """Asks the program to end, then what it leaves behind, and then asks no more."""
     if program.poll() is None:
         program.terminate()
     until = time.monotonic() + _GRACE_S
-    while time.monotonic() < until and (program.poll() is None or _reap()):
+    while program.poll() is None and time.monotonic() < until:
         time.sleep(_POLL_S)
-    while left := _reap():
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    _send(signal.SIGTERM)
+    until = min(until, time.monotonic() + _LATER_S)
+    while _living() and time.monotonic() < until:
+        time.sleep(_POLL_S)
+    while _living():
+        _send(signal.SIGKILL)
         time.sleep(_POLL_S / 10)
 
 
-def _reap() -> list[int]:
-    """Collects what has ended of our children, and returns the descendants that live."""
+def _send(number: signal.Signals) -> None:
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _living() -> bool:
+    """Whether a descendant lives, once those are collected that do not."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    return descendants(os.getpid())
+    return bool(descendants(os.getpid()))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,10 @@ class Llava:
             if self._adapter is not None:
                 from peft import PeftModel
 
-                model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
+                with warnings.catch_warnings():
+                    # peft asks transformers for a property by its old name
+                    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+                    model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
             size = int(model.get_output_embeddings().weight.shape[0])
             self._loaded = (model.eval(), processor, Vocabulary(processor.tokenizer, size))
         return self._loaded
