@@ -27,7 +27,7 @@ LANGUAGE_MODEL = "SmolLM2-135M-Instruct"
 ADAPTER = "exposit"
 """Name of our adapter, in front of its revision: `exposit@<revision>`."""
 FOLDER = Path(__file__).parent / "vlm"
-FEATURE_LAYERS = (4, 8, 11)
+FEATURE_LAYERS = (4, 6, 8)
 """Outputs of the tower that the projector reads side by side, counted in blocks; later blocks are left out."""
 IMAGE_TOKENS = (tower.SIDE // tower.PATCH) ** 2
 """Tokens that one view takes in a prompt."""
