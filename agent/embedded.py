@@ -167,7 +167,7 @@ class EmbeddedVision:
 
     async def _looked(self, shown: list[View]) -> list[Looked]:
         # The picture is handed over beside the prompt; the address stands where a server would be given its bytes.
-        asked = [look_messages("view:", seeing.name_of(view)) for view in shown]
+        asked = [look_messages("view:", seeing.shown_as(view)) for view in shown]
         written = await self._in_thread(
             lambda halted: self._model.write(
                 asked,

@@ -59,8 +59,13 @@ def data_url(pixels: Pixels) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def shown_as(view: View) -> str:
+    """What a view is called in the prompt: one of the two names that the adapter was trained on (`finetune.data`)."""
+    return "a native crop" if view.native else "the whole picture"
+
+
 def name_of(view: View) -> str:
-    """What a view shows, as the prompt and the findings say it."""
+    """What a view shows, as findings say it."""
     if view.region is None:
         return "the whole picture"
     return f"{'a detail' if view.native else 'a part'} of the picture at the {view.region.place}"

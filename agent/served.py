@@ -230,7 +230,7 @@ class ServedVision:
         return list(await asyncio.gather(*(self._look_at(view) for view in shown)))
 
     async def _look_at(self, view: View) -> Looked:
-        messages = look_messages(seeing.data_url(view.pixels), seeing.name_of(view))
+        messages = look_messages(seeing.data_url(view.pixels), seeing.shown_as(view))
         choice = await self._guarded(self._complete(messages, Look, LONGEST_LOOK, logprobs=True))
         if choice.finish_reason == "length":
             raise ModelServerError(
