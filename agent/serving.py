@@ -227,11 +227,18 @@ def _environment() -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     return ours | {
         "VLLM_CPU_KVCACHE_SPACE": ours.get("VLLM_CPU_KVCACHE_SPACE", "1"),  # GiB
+        # Left to itself vLLM pins its threads to cores, and stands still wherever the tools' workers use the same.
+        "VLLM_CPU_OMP_THREADS_BIND": ours.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+        "OMP_NUM_THREADS": ours.get("OMP_NUM_THREADS", str(max(1, _cores() - 1))),
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ending(status: int) -> str:

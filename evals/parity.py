@@ -110,8 +110,8 @@ async def _measure(settings: Settings, pictures: Sequence[bytes]) -> Parity:
     adapters = {} if adapter is None else {f"{adapter.name}@{adapter.revision}": adapter.folder}
     with tempfile.TemporaryDirectory() as home:
         server = ModelServer(python, lambda: Model(base, adapters), home=Path(home))
-        served = ServedVision("http://localhost", timeout_s=120, server=server)
-        embedded = EmbeddedVision(base, adapter, timeout_s=120)
+        served = ServedVision("http://localhost", timeout_s=600, server=server)
+        embedded = EmbeddedVision(base, adapter, timeout_s=600)
         server.start()
         try:
             await server.until_ready()
