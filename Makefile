@@ -68,7 +68,7 @@ VLLM_PIP := .venv-vllm/bin/python -m pip
 	  $(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec; \
 	fi
 	@.venv-vllm/bin/python -P -c "import vllm" 2>/dev/null || { echo "vllm was installed but cannot be imported." >&2; exit 1; }
-	@$(BIN)/exposit models pull clip smollm2
+	@$(BIN)/exposit models pull
 	@touch $@
 
 clean: ## remove the environment and what tests left
