@@ -10,6 +10,7 @@ from agent.embedded import EmbeddedVision
 from agent.served import ServedVision
 from agent.serving import Model, ModelServer, interpreter
 from agent.settings import Settings
+from agent.telemetry import log
 from agent.vision import Vision
 from tools.errors import ConfigurationError, ExpositError, ModelServerError
 from tools.image import Limits
@@ -33,6 +34,12 @@ async def choose_vision(settings: Settings, *, serving: bool = False) -> tuple[V
         MissingWeightError: if the model was asked for and a part of it is not here.
         IntegrityError: if a part is not the one that is pinned.
     """
+    vision, why = await _chosen(settings, serving)
+    log.info("narrator_chosen", why=why)
+    return vision, why
+
+
+async def _chosen(settings: Settings, serving: bool) -> tuple[Vision | None, str]:
     match settings.vlm.strip():
         case "template":
             return None, "EXPOSIT_VLM=template: the plain template was asked for, and no model is used."

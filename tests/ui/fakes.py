@@ -165,7 +165,9 @@ class FakeExplainer(Explainer):
         self.held[made.case_id] = (made, submission.data)
         return made
 
-    async def stream(self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary") -> AsyncIterator[Event]:  # type: ignore[override]
+    async def stream(
+        self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary"
+    ) -> AsyncIterator[Event]:  # type: ignore[override]
         made = await self.explain(submission, budget=budget)
         case = made.case_id
         yield Event(kind="opened", case_id=case, text="The picture was stored.")
