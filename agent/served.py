@@ -28,8 +28,9 @@ from agent.prompt import (
     response_format,
     salvage,
 )
+from agent.proposing import LONGEST_PROPOSAL, proposal_messages, proposal_of
 from agent.seeing import Looked
-from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
+from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
 from agent.views import SIDE, View, views
 from agent.vision import LONGEST_ANSWER, LONGEST_LOOK, LONGEST_NARRATION, Tell, Told
 from tools.contract import Evidence, Region
@@ -204,6 +205,18 @@ class ServedVision:
         """Answers a question from the case."""
         messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
         return await self._sentences(messages, LONGEST_ANSWER, tell)
+
+    async def propose(
+        self, verdict: Verdict, evidence: tuple[Evidence, ...], options: tuple[PlanStep, ...]
+    ) -> tuple[str, ...]:
+        """Names of those of `options` that the model would make; this service's own was not tuned to propose any."""
+        if self._server is not None:
+            return ()
+        await self.connect()
+        shape = proposal_of([step.tool for step in options])
+        messages = proposal_messages(verdict, evidence, options)
+        choice = await self._guarded(self._complete(messages, shape, LONGEST_PROPOSAL))
+        return tuple(parse(choice.message.content or "", shape).probes)
 
     async def close(self) -> None:
         """Closes the connections, and stops the server where it is this service's own."""

@@ -82,6 +82,8 @@ class Explainer:
 
     async def __aexit__(self, *exc: object) -> None:
         """Waits a little for running cases (not after Ctrl-C), notes those that do not end, and stops the workers."""
+        if self._talks is not None:
+            await self._talks.close()
         await self._cases.close(hurried=isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt))
         await self._parts.close()
 
@@ -182,7 +184,7 @@ class Explainer:
 
     async def _with_review(self, report: Report) -> Report:
         """Has a thread wait for a person where the report asks for one."""
-        if report.review_asked is not None:
+        if report.review_asked is not None and not report.unrecorded:
             try:
                 await self._reviews.ask(report, report.review_asked)
             except ExpositError as error:  # the log says that the case waits, and `review` opens the thread

@@ -137,7 +137,9 @@ def report(
 class FakeExplainer(Explainer):
     """Answers as the real one would. Set `fails` to make each call raise it; `pause` to slow the steps down."""
 
-    def __init__(self, settings: Settings, label: Label = "generated", *, warm: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, label: Label = "generated", *, warm: bool = True, eager: bool = True
+    ) -> None:
         self.settings = settings
         self.label: Label = label
         self.fails: Exception | None = None
@@ -153,7 +155,9 @@ class FakeExplainer(Explainer):
     async def __aexit__(self, *exc: object) -> None:
         self.closed = True
 
-    async def explain(self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary") -> Report:  # type: ignore[override]
+    async def explain(  # type: ignore[override]
+        self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary"
+    ) -> Report:
         self.seen.append(submission)
         if self.fails is not None:
             raise self.fails
@@ -165,9 +169,9 @@ class FakeExplainer(Explainer):
         self.held[made.case_id] = (made, submission.data)
         return made
 
-    async def stream(
+    async def stream(  # type: ignore[override]
         self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary"
-    ) -> AsyncIterator[Event]:  # type: ignore[override]
+    ) -> AsyncIterator[Event]:
         made = await self.explain(submission, budget=budget)
         case = made.case_id
         yield Event(kind="opened", case_id=case, text="The picture was stored.")
@@ -180,7 +184,9 @@ class FakeExplainer(Explainer):
             yield Event(kind="sentence", case_id=case, text=sentence.text)
         yield Event(kind="report", case_id=case, text="Done.", data={"report": made.model_dump(mode="json")})
 
-    async def ask(self, case_id: str, question: str) -> Answer:
+    async def ask(
+        self, case_id: str, question: str, *, region: Region | None = None, picture: Submission | None = None
+    ) -> Answer:
         made = await self.report(case_id)
         sentence = Sentence(text="The residual noise in the centre is too even.", cites=("patch",))
         return Answer(
@@ -202,7 +208,13 @@ class FakeExplainer(Explainer):
         return self.held[case_id]
 
     async def cases(
-        self, *, limit: int = 50, before: datetime | None = None, sha256: str | None = None, label: Label | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: datetime | None = None,
+        sha256: str | None = None,
+        label: Label | None = None,
+        waiting: bool = False,
     ) -> list[CaseSummary]:
         found = [
             CaseSummary(

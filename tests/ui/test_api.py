@@ -213,6 +213,7 @@ async def test_openapi_and_its_page(client: httpx.AsyncClient) -> None:
     described = (await client.get("/openapi.json")).json()
     assert set(described["paths"]) == {
         "/v1/explanations", "/v1/cases", "/v1/cases/{case_id}", "/v1/cases/{case_id}/questions",
+        "/v1/cases/{case_id}/reviews",
         "/v1/maps/{sha256}.png", "/healthz", "/readyz",
     }  # fmt: skip
     body = described["paths"]["/v1/explanations"]["post"]["requestBody"]["content"]
