@@ -249,11 +249,35 @@ async def narrate(state: State, runtime: Run) -> State:
     with step("narrate", timings):
         if given.vision is None:
             return {**_plainly(state, runtime, given.voice_because), "timings": timings}
-        drafted = await given.vision.narrate(state["verdict"], state.get("evidence", ()), state["contributions"])
+        aloud = _Aloud(state, runtime)
+        drafted = await given.vision.narrate(
+            state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell
+        )
         writer = await given.vision.writer()
     if not writer.note:
         writer = writer.model_copy(update={"note": given.voice_because})
-    return {"drafted": drafted, "explained_by": writer, "timings": timings}
+    return {"drafted": drafted, "streamed": tuple(aloud.told), "explained_by": writer, "timings": timings}
+
+
+class _Aloud:
+    """Tells sentences while the model still writes: those that hold, from the answer on, as the report will have them.
+
+    Before an answer has held nothing is told, since the template writes where none does.
+    """
+
+    def __init__(self, state: State, runtime: Run) -> None:
+        self._state, self._runtime = state, runtime
+        self._waiting: list[Sentence] = []
+        self.told: list[Sentence] = []
+
+    def tell(self, sentence: Sentence) -> None:
+        kept, _ = _grounded(self._state, (sentence,))
+        self._waiting += kept
+        if self.told or any(each.role == "answer" for each in kept):
+            for each in self._waiting:
+                _say(each, self._runtime)
+            self.told += self._waiting
+            self._waiting.clear()
 
 
 async def narrate_plainly(state: State, runtime: Run, error: NodeError) -> Command[str]:
@@ -286,9 +310,15 @@ async def ground(state: State, runtime: Run) -> State:
             writer = plain["explained_by"]
             kept, refused = _grounded(state, plain["drafted"])
             dropped += refused
+    streamed = state.get("streamed", ())
     for sentence in kept:
-        _tell(runtime, "sentence", sentence.text, sentence=sentence.model_dump(mode="json"))
+        if sentence not in streamed:
+            _say(sentence, runtime)
     return {"explanation": kept, "dropped": dropped, "explained_by": writer, "timings": timings}
+
+
+def _say(sentence: Sentence, runtime: Run) -> None:
+    _tell(runtime, "sentence", sentence.text, sentence=sentence.model_dump(mode="json"))
 
 
 def _grounded(state: State, drafted: tuple[Sentence, ...]) -> tuple[Any, Any]:

@@ -95,7 +95,7 @@ class Parts:
             lock = await _recovered(settings, store)
             because = ""
             if chosen := vision is None:
-                vision, because = await voices.choose_vision(settings)
+                vision, because = await voices.choose_vision(settings, serving=warm)
         except BaseException:
             await store.close()
             if lock is not None:

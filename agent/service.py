@@ -21,7 +21,7 @@ from agent.settings import Settings
 from agent.state import Level, Stakes
 from agent.telemetry import log
 from agent.verdict import CaseSummary, ImageFacts, Label, Report
-from agent.vision import Vision
+from agent.vision import Vision, Warms
 from tools.contract import Region
 from tools.errors import ExpositError, NotFoundError
 
@@ -252,8 +252,10 @@ class Explainer:
         }
 
     async def until_warm(self) -> None:
-        """Returns once every worker is warm, or cannot start (`readiness` says which)."""
+        """Returns once every worker and the model are warm, or cannot start (`readiness` says which)."""
         await self._parts.workers.until_warm()
+        if isinstance(self._parts.vision, Warms):
+            await self._parts.vision.until_ready()
         await self._parts.graph()
 
     async def verify_audit(self) -> int:

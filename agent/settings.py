@@ -29,9 +29,12 @@ class Settings(BaseSettings):
     )
     vlm: str = Field(
         default="auto",
-        description="Who looks and narrates: auto, embedded, template, or the base URL of an OpenAI-compatible server.",
+        description="Who looks and narrates: auto, served (vLLM, started here), embedded (the same model in this "
+        "process), template, or the base URL of an OpenAI-compatible server.",
     )
-    vlm_model: str | None = Field(default=None, description="Model name to ask the server for; its first when unset.")
+    vlm_model: str | None = Field(
+        default=None, description="Model name to ask the server for; its first adapter, or model, when unset."
+    )
     vlm_api_key: SecretStr | None = Field(default=None, description="Bearer token for the model server.")
     vlm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a call of the model may take.")
     budget: Literal["quick", "standard", "thorough"] = Field(default="standard", description="Default budget.")

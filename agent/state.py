@@ -59,7 +59,12 @@ def merge_timings(known: dict[str, float], new: dict[str, float]) -> dict[str, f
 
 
 class State(TypedDict, total=False):
-    """The state of one examination. `weighed` is the round of the plan that the verdict has taken in."""
+    """The state of one examination.
+
+    Attributes:
+        weighed: The round of the plan that the verdict has taken in.
+        streamed: Sentences of the draft that were told while the rest was being written; each of them was grounded.
+    """
 
     image: ImageFacts
     plan: tuple[PlanStep, ...]
@@ -73,6 +78,7 @@ class State(TypedDict, total=False):
     verdict: Verdict
     contributions: tuple[Contribution, ...]
     drafted: tuple[Sentence, ...]
+    streamed: tuple[Sentence, ...]
     explanation: tuple[Sentence, ...]
     dropped: tuple[DroppedSentence, ...]
     explained_by: Writer

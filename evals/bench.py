@@ -1,8 +1,12 @@
 """`make bench`: what one warm 1024x1024 JPEG costs in time and memory, with a row a tool.
 
 The picture is made from a seed (1/f noise, shading and edges, JPEG quality 90), so that any two machines measure the
-same work. No language model takes part: the template narrates. Memory is the sum over this process and its workers of
-the proportional set size (pages that are shared count once), read 20 times a second; its peak is told.
+same work. Memory is the sum over this process and its workers of the proportional set size (pages that are shared count
+once), read 20 times a second; its peak is told.
+
+No language model takes part: the template narrates. With `--model served` or `--model embedded` the vision-language
+model looks and narrates, one case alone and then `--concurrent` at once: told are seconds from the verdict to the first
+sentence and to the whole explanation, and cases a minute.
 
     python -m evals.bench --sides 512 1024 2048 8000
 
@@ -147,6 +151,61 @@ def _tell_growth(sides: Sequence[int]) -> None:
         print(f"  {name:<14}" + "".join(f"{cell:>16}" for cell in cells))
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One case with a model: seconds in all, and from the verdict to the first sentence and to the report."""
+
+    whole_s: float
+    first_s: float
+    explained_s: float
+    writer: str
+
+
+async def _told(explainer: Explainer, data: bytes) -> Told:
+    """Explains one picture and watches its events. The last verdict counts: what came before was weighed again."""
+    begun = weighed = first = time.perf_counter()
+    writer = ""
+    async for event in explainer.stream(Submission(data=data, name="bench.jpg")):
+        now = time.perf_counter()
+        if event.kind == "verdict":
+            weighed = first = now
+        elif event.kind == "sentence" and first == weighed:
+            first = now
+        elif event.kind == "report":
+            by = Report.model_validate(event.data["report"]).explained_by
+            writer = f"{by.kind} {by.model or ''} {by.adapter or ''}@{by.revision or ''}" if by.model else by.note
+    end = time.perf_counter()
+    return Told(end - begun, first - weighed, end - weighed, writer)
+
+
+async def _with_model(side: int, model: str, concurrent: int) -> None:
+    """Prints what a case costs with a model: alone, and among others."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), vlm=model, log_level="error", vlm_timeout_s=120)
+        with MemoryWatch() as watch:
+            begun = time.perf_counter()
+            async with Explainer(settings) as explainer:
+                await explainer.until_warm()
+                print(f"{model}: ready after {time.perf_counter() - begun:.0f} s, {os.cpu_count()} cores")
+                await _told(explainer, natural_picture(side, 0))
+                for number in (1, concurrent):
+                    begun = time.perf_counter()
+                    cases = [_told(explainer, natural_picture(side, seed)) for seed in range(1, number + 1)]
+                    told = await asyncio.gather(*cases)
+                    rate = number / (time.perf_counter() - begun) * 60
+                    medians = [
+                        statistics.median(getattr(each, name) for each in told)
+                        for name in ("whole_s", "first_s", "explained_s")
+                    ]
+                    print(
+                        f"  {number} at once: {rate:.1f} cases/min; median {medians[0]:.1f} s a case, first sentence "
+                        f"{medians[1]:.1f} s and whole explanation {medians[2]:.1f} s after the verdict"
+                    )
+                    for writer in sorted({each.writer for each in told}):
+                        print(f"    {sum(each.writer == writer for each in told)} explained by {writer}")
+        print(f"  peak memory {watch.peak_mib:.0f} MiB (this process, its workers and the model server)")
+
+
 async def _measure(side: int, runs: int) -> tuple[list[Report], list[float], float]:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), vlm="template", log_level="error")
@@ -171,7 +230,12 @@ def main() -> None:
     parser.add_argument("--max-mib", type=float, help="fail if the peak is above this")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--sides", type=int, nargs="+", help="tell what each tool takes at these sides, and no more")
+    parser.add_argument("--model", choices=("served", "embedded"), help="measure cases with the model instead")
+    parser.add_argument("--concurrent", type=int, default=8, help="cases at once, with --model")
     args = parser.parse_args()
+    if args.model:
+        asyncio.run(_with_model(args.side, args.model, args.concurrent))
+        return
     if args.sides:
         _tell_growth(args.sides)
         return

@@ -78,14 +78,15 @@ def _folders(settings: Settings) -> Iterator[Check]:
 
 def _weights(settings: Settings) -> Iterator[Check]:
     from agent.models import states
-    from tools.weights import weight
+    from tools.weights import registry
 
+    pins = registry()
     for one in states(settings.cache):
         size = f"{one.size / 1e6:.1f} MB"
         if one.state == "ready":
             yield Check(f"weight {one.name}", "ok", f"{size}, hash checked")
-        elif one.state == "missing" and weight(one.name).wheel is not None:
-            # What is fetched can be done without: the agent then leaves that part out and says so.
+        elif one.state == "missing" and (one.name not in pins or pins[one.name].wheel is not None):
+            # What is fetched or composed can be done without: the agent then leaves that part out and says so.
             yield Check(f"weight {one.name}", "note", f"{one.file} ({size}, {one.licence}) is not here.", one.note)
         else:
             yield Check(f"weight {one.name}", "bad", f"{one.file} is {one.state}.", one.note)

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.models import states
+from agent import models, voices
+from agent.embedded import EmbeddedVision
+from agent.models import Adapter, states
 from agent.scripted import ScriptedVision
+from agent.served import ServedVision
 from agent.settings import Settings
 from agent.verdict import Sentence
 from agent.vision import Vision
@@ -15,18 +18,72 @@ from tests.agent.grounding_corpus import world
 from tools.errors import ConfigurationError, MissingWeightError, ModelServerError
 
 
-@pytest.mark.parametrize("vlm", ["auto", "template"])
-async def test_the_template_is_chosen_with_the_reason(vlm: str, tmp_path: Path) -> None:
-    vision, why = await choose_vision(Settings(vlm=vlm, cache=tmp_path))
+async def test_the_template_is_chosen_with_the_reason(tmp_path: Path) -> None:
+    vision, why = await choose_vision(Settings(vlm="template", cache=tmp_path))
     assert vision is None
-    assert f"EXPOSIT_VLM={vlm}" in why
-    assert "template" in why
+    assert "EXPOSIT_VLM=template" in why
+
+
+async def test_auto_takes_no_model_that_is_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "FIT", False)
+    vision, why = await choose_vision(Settings(vlm="auto", cache=tmp_path), serving=True)
+    assert vision is None
+    assert "EXPOSIT_VLM=auto chose the plain template" in why
+
+
+@pytest.fixture
+def fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A fit model: its parts are there, as far as the choice looks."""
+    adapter = Adapter(folder=tmp_path, name="exposit", revision="abc")
+    monkeypatch.setattr(voices, "FIT", True)
+    monkeypatch.setattr(models, "adapter", lambda: adapter)
+    monkeypatch.setattr(models, "compose", lambda cache: tmp_path / "vlm-1")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("serving", "built", "kind", "because"),
+    [
+        (True, True, ServedVision, "environment stands"),
+        (True, False, EmbeddedVision, "make vllm"),
+        (False, True, EmbeddedVision, "single run"),
+    ],
+)
+async def test_auto_serves_where_it_can_and_says_why(
+    fit: Path, monkeypatch: pytest.MonkeyPatch, serving: bool, built: bool, kind: type, because: str
+) -> None:
+    monkeypatch.setattr(voices, "interpreter", lambda: Path("/bin/false") if built else None)
+    monkeypatch.setattr(EmbeddedVision, "warm_up", lambda self: None)
+    vision, why = await choose_vision(Settings(vlm="auto", cache=fit, home=fit), serving=serving)
+    assert isinstance(vision, kind)
+    assert because in why
+    assert vision is not None
+    await vision.close()
+
+
+async def test_auto_goes_on_without_a_model_whose_parts_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Path
+) -> None:
+    def missing(cache: Path) -> Path:
+        raise MissingWeightError("The weight clip is not on this machine.", remedy="Run `exposit models pull clip`.")
+
+    monkeypatch.setattr(models, "compose", missing)
+    vision, why = await choose_vision(Settings(vlm="auto", cache=tmp_path))
+    assert vision is None
+    assert "exposit models pull clip" in why
+
+
+async def test_a_server_that_was_asked_for_needs_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voices, "interpreter", lambda: None)
+    with pytest.raises(ConfigurationError, match="make vllm"):
+        await choose_vision(Settings(vlm="served", cache=tmp_path))
 
 
 async def test_an_embedded_model_that_is_not_here_is_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightError) as caught:
         await choose_vision(Settings(vlm="embedded", cache=tmp_path))
-    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in str(caught.value)
     assert "exposit models pull" in str(caught.value)
 
 
