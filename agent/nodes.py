@@ -185,6 +185,7 @@ async def record(state: State, runtime: Run) -> State:
         plan=state["plan"],
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
+        claim=given.claim,
     )
     await given.store.finish_case(report)
     return {"report": report}

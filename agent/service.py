@@ -20,11 +20,13 @@ from pydantic import Field
 from agent import answering, planning, telemetry, voices
 from agent import calibration as calibrations
 from agent.answering import Answer
+from agent.audit import Entry, Head
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
 from agent.homelock import HomeLock
 from agent.settings import Settings
 from agent.state import Context, Level
+from agent.stated import StatedClaim
 from agent.store import Store
 from agent.telemetry import log
 from agent.template import TemplateNarrator
@@ -49,11 +51,12 @@ _SLOWEST_CASE: Final = timedelta(hours=1)
 
 
 class Submission(Frozen):
-    """What a face hands in: the bytes, the name they came under, and where they came from."""
+    """What a face hands in: the bytes, the name they came under, where they came from, and what is said of them."""
 
     data: bytes
     name: str = "image"
     origin: Literal["upload", "url", "path", "chat"] = "upload"
+    claim: StatedClaim | None = None
 
 
 class Event(Frozen):
@@ -232,6 +235,14 @@ class Explainer:
         """The stored report. Raises NotFoundError."""
         return await self._store.report(case_id)
 
+    async def report_text(self, case_id: str) -> str:
+        """The stored report as the very JSON that the audit trail holds the hash of. Raises NotFoundError."""
+        return await self._store.report_text(case_id)
+
+    async def audit_of(self, case_id: str) -> tuple[list[Entry], Head]:
+        """The rows of the audit trail that tell of a case, oldest first, and the end of the trail."""
+        return await self._store.audit_of(case_id)
+
     async def cases(
         self,
         *,
@@ -340,11 +351,12 @@ class Explainer:
                 sha256=sha256,
                 bytes=len(submission.data),
                 created_at=running.created_at,
+                claim=submission.claim,
             )
             running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
             try:
                 async with self._turn:
-                    report = await self._examine(running, original)
+                    report = await self._examine(running, original, submission.claim)
             except ExpositError as error:
                 log.info("case_failed", code=error.code)
                 await self._fail(running, error.code, error.message)
@@ -365,7 +377,7 @@ class Explainer:
         except ExpositError as error:  # the next start marks it; the first error is the one to tell
             log.error("failure_not_recorded", error=str(error))
 
-    async def _examine(self, running: _Running, original: Original) -> Report:
+    async def _examine(self, running: _Running, original: Original, claim: StatedClaim | None) -> Report:
         running.tell("step", "Decoding the picture.", {"step": "inspect"})
         began = time.perf_counter()
         facts = await self._workers.inspect(original)
@@ -388,6 +400,7 @@ class Explainer:
             store=self._store,
             versions=self._versions,
             inspect_ms=inspect_ms,
+            claim=claim,
         )
         graph = await asyncio.shield(self._graph_task)
         last: Any = {}

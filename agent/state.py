@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol, TypedDict
 
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
+from agent.stated import StatedClaim
 from agent.template import TemplateNarrator
 from agent.verdict import (
     Contribution,
@@ -92,3 +93,4 @@ class Context:
     store: KeepsReports
     versions: Mapping[str, str]
     inspect_ms: float
+    claim: StatedClaim | None = None  # for the record only

@@ -20,6 +20,7 @@ from agent import audit, trail
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
+from agent.stated import StatedClaim
 from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, MessageRow, ReviewRow, rows_of, storable
 from agent.trail import Trail
 from agent.verdict import CaseSummary, ImageFacts, Label, Report, Writer
@@ -79,10 +80,12 @@ class Store:
         sha256: str,
         bytes: int,
         created_at: datetime | None = None,
+        claim: StatedClaim | None = None,
     ) -> None:
         """Opens the row of a case, before the file is decoded.
 
-        `sha256` and `bytes` are of the original; `created_at` is now when unset, and must know its time zone.
+        `sha256` and `bytes` are of the original; `created_at` is now when unset, and must know its time zone; `claim`
+        is what somebody says of the picture.
 
         Raises:
             CallerError: if a case of that id exists.
@@ -108,6 +111,7 @@ class Store:
                 name=storable(name),
                 origin=origin,
                 image_sha256=sha256,
+                claim=None if claim is None else claim.model_dump(mode="json"),
             )
             session.add(case)
             log.append("case_begun", case_id, trail.begun(case, image))
@@ -203,20 +207,30 @@ class Store:
             NotFoundError: if there is no such case, or it has no report.
             IntegrityError: if the stored report was altered, or cannot be read by this version.
         """
+        text = await self.report_text(case_id)
+        try:
+            return Report.model_validate_json(text)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"The report of case {case_id} has a schema that this version cannot read.",
+                remedy="Run the version of Exposit that wrote it.",
+                code="report_schema",
+            ) from error
+
+    async def report_text(self, case_id: str) -> str:
+        """The report as the very JSON that was stored, which the audit trail holds the hash of.
+
+        Raises:
+            NotFoundError: if there is no such case, or it has no report.
+            IntegrityError: if the stored report was altered.
+        """
         case = await self._database.read(lambda session: _case(session, case_id))
         if case.report is None:
             why = f"it failed: {case.error_message}" if case.status == "failed" else "it is still being examined."
             raise NotFoundError(f"Case {case_id} has no report: {why}", code=f"case_{case.status}")
         if audit.sha256(case.report) != case.report_sha256:
             raise audit.broken(f"The stored report of case {case_id} was altered: it does not match its hash.")
-        try:
-            return Report.model_validate_json(case.report)
-        except ValidationError as error:
-            raise IntegrityError(
-                f"The report of case {case_id} has the schema {case.schema_version}, which this version cannot read.",
-                remedy="Run the version of Exposit that wrote it.",
-                code="report_schema",
-            ) from error
+        return case.report
 
     async def cases(
         self,
@@ -339,6 +353,16 @@ class Store:
 
         async def work(session: AsyncSession) -> list[Entry]:
             return [trail.entry(row) for row in await session.scalars(newest)]
+
+        return await self._database.read(work)
+
+    async def audit_of(self, case_id: str) -> tuple[list[Entry], Head]:
+        """The rows of the audit trail that tell of a case, oldest first, and the end of the trail, in one snapshot."""
+        told = select(AuditRow).where(AuditRow.case_id == storable(case_id)).order_by(AuditRow.seq)
+
+        async def work(session: AsyncSession) -> tuple[list[Entry], Head]:
+            rows = [trail.entry(row) for row in await session.scalars(told)]
+            return rows, await trail.stored_head(session) or audit.START
 
         return await self._database.read(work)
 

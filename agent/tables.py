@@ -121,6 +121,7 @@ class CaseRow(Base):
     name: Mapped[str]
     origin: Mapped[str]
     image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256"), index=True)
+    claim: Mapped[dict[str, Any] | None]
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     label: Mapped[str | None]

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from agent.stated import StatedClaim
 from tools.contract import Evidence, Fraction, Frozen, Region, Severity
 
 SCHEMA_VERSION: Final = "1.0"
@@ -158,6 +159,9 @@ class Report(Frozen):
     plan: tuple[PlanStep, ...]
     versions: dict[str, str]
     timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")
+    claim: StatedClaim | None = Field(
+        default=None, description="What somebody says of the picture, as the checker gave it. Nothing here judged it."
+    )
 
 
 class CaseSummary(Frozen):
