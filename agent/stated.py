@@ -35,6 +35,7 @@ def _given(text: object) -> object:
 
 
 Line = Annotated[str, Field(max_length=300)]
+Address = Annotated[str, Field(max_length=2048), AfterValidator(_address)]
 
 
 class StatedClaim(Frozen):
@@ -52,6 +53,4 @@ class StatedClaim(Frozen):
     claimant: Annotated[Line | None, BeforeValidator(_given)] = None
     date: Annotated[Day | None, BeforeValidator(_given)] = None
     seen: Annotated[Line | None, BeforeValidator(_given)] = None
-    url: Annotated[
-        Annotated[str, Field(max_length=2048), AfterValidator(_address)] | None, BeforeValidator(_given)
-    ] = None
+    url: Annotated[Address | None, BeforeValidator(_given)] = None

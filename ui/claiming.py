@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -28,6 +28,15 @@ def stated(given: Mapping[str, str | None]) -> StatedClaim | None:
     """
     filled = {name: value for field, name in FIELDS.items() if (value := given.get(field))}
     return StatedClaim.model_validate(filled) if filled else None
+
+
+def in_form(error: ValidationError) -> list[dict[str, Any]]:
+    """The errors under the names that the fields have in a form."""
+    names = {name: field for field, name in FIELDS.items()}
+    return [
+        {**entry, "loc": (names[str(entry["loc"][0])],)} if entry["loc"] else {**entry, "loc": ("claim",)}
+        for entry in error.errors()
+    ]
 
 
 def refusal(error: ValidationError) -> CallerError:

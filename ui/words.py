@@ -17,6 +17,16 @@ LABELS: Final[dict[Label, str]] = {
 }
 """Labels as a person reads them. None of them says that a picture is real: absence of signs is no proof."""
 
+EXIT_CODES: Final[dict[Label, int]] = {
+    "generated": 10,
+    "edited": 11,
+    "laundered": 12,
+    "no_evidence": 13,
+    "authentic": 14,
+    "inconclusive": 15,
+}
+"""Exit codes by verdict. None is 0, so that no script takes a verdict for a clean bill."""
+
 _SURE: Final[dict[Confidence, str]] = {
     "none": "Some signs suggest that this picture was",
     "low": "Some signs suggest that this picture was",

@@ -1,4 +1,4 @@
-"""The evidence bundle: a zip of everything about a case with a manifest of SHA-256, and its check without Exposit's log.
+"""The evidence bundle: a zip of everything about a case with a manifest of SHA-256, and its check without the log.
 
 A bundle that holds is whole and agrees with itself. Who made it is not shown by that: whoever can make one anew can
 make every hash in it anew. For that, note the hash of the manifest when the bundle is made (`exposit bundle` prints
@@ -12,6 +12,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ _MAX_FILES: Final = 500
 _MAX_BYTES: Final = 600 * 2**20
 _MAX_TEXT: Final = 32 * 2**20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
-_KINDS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "HEIF": "heic", "AVIF": "avif"}
+_KINDS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "TIFF": "tif", "HEIF": "heic"}
 _README: Final = """An evidence bundle of Exposit.
 
 report.json       the report as it was stored; this is what counts
@@ -47,9 +48,9 @@ original/         the file that was examined, byte for byte, named by its SHA-25
 manifest.json     SHA-256 and size of every other file
 
 Check it without a network and without the log:  exposit verify BUNDLE
-Without Exposit: compare the SHA-256 of each file with manifest.json, and that of report.json with "report_sha256" in the
-audit row "case_finished"; each row's hash is the SHA-256 of its other six fields as JSON with sorted keys, no spaces and
-ASCII only.
+Without Exposit: compare the SHA-256 of each file with manifest.json, and that of report.json with "report_sha256" in
+the audit row "case_finished"; each row's hash is the SHA-256 of its other six fields as JSON with sorted keys, no
+spaces and ASCII only.
 
 This shows that the bundle is whole and agrees with itself. It does not show who made it.
 """
@@ -111,7 +112,7 @@ def write(dossier: Dossier, *, original: bool = False) -> bytes:
         "report.json": dossier.report_text.encode(),
         "report.html": html.render(dossier).encode(),
         "report.pdf": pdf.render(dossier),
-        "claimreview.json": _json(claimreview.markup(report)),
+        "claimreview.json": claimreview.text(report).encode(),
         "audit.json": _json(trail),
     }
     files |= {f"maps/{each.sha256}.png": each.png for each in dossier.drawings}
@@ -171,7 +172,7 @@ def verify(path: Path) -> Verified:
             return _verify(file)
     except FileNotFoundError:
         raise CallerError(f"There is no file {path}.", remedy="Check the path.", code="no_such_file") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise _fault("bundle_unreadable", f"It cannot be read as a zip file ({type(error).__name__}).") from error
 
 
@@ -222,14 +223,16 @@ def _safe_entries(held: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         raise _fault("bundle_too_large", f"It has more than {_MAX_FILES} files.")
     if sum(entry.file_size for entry in listed) > _MAX_BYTES:
         raise _fault("bundle_too_large", f"Unpacked it is larger than {_MAX_BYTES // 2**20} MiB.")
+    if held.comment or min((entry.header_offset for entry in listed), default=0):
+        raise _fault("bundle_added", "Something was added around its files.")
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in listed:
         name = entry.orig_filename
         kind = (entry.external_attr >> 16) & 0o170000
         if not _NAME.fullmatch(name) or kind not in (0, 0o100000):
             raise _fault("bundle_unsafe", f"It holds {name!r}, which is not the name of a plain file inside it.")
-        if entry.flag_bits & 1:
-            raise _fault("bundle_unsafe", f"The file {name} is encrypted.")
+        if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _fault("bundle_unsafe", f"The file {name} is encrypted, or packed in an unusual way.")
         if name in entries:
             raise _fault("bundle_unsafe", f"It holds two files named {name}.")
         entries[name] = entry
@@ -239,12 +242,15 @@ def _safe_entries(held: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 def _digest(held: zipfile.ZipFile, entry: zipfile.ZipInfo, told: int) -> str:
     """SHA-256 of an entry; reading stops where it is longer than the manifest tells, whatever its header says."""
     digest, left = hashlib.sha256(), told
-    with held.open(entry) as stream:
-        while chunk := stream.read(min(1 << 20, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                break
-            digest.update(chunk)
+    try:
+        with held.open(entry) as stream:
+            while chunk := stream.read(min(1 << 20, left + 1)):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                digest.update(chunk)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise _fault("bundle_altered", f"The file {entry.filename} was altered or damaged.") from error
     if left:
         size = "larger" if left < 0 else "smaller"
         raise _fault("bundle_altered", f"The file {entry.filename} was altered: it is {size} than the manifest tells.")

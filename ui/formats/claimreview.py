@@ -7,6 +7,7 @@ holds the shape.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from pydantic import Field
@@ -72,6 +73,11 @@ def markup(report: Report, publisher: Publisher | None = None) -> Markup:
             "associatedMediaReview": media,
         }
     )
+
+
+def text(report: Report, publisher: Publisher | None = None) -> str:
+    """The same as JSON text."""
+    return json.dumps(markup(report, publisher), ensure_ascii=False, indent=2) + "\n"
 
 
 def wanting(report: Report, publisher: Publisher) -> list[str]:

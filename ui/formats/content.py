@@ -147,7 +147,7 @@ def identity(report: Report) -> Rows:
         ("Examined", f"{report.created_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("File", image.path),
         ("SHA-256", image.sha256),
-        ("Size", f"{image.width} × {image.height} pixels, {image.bytes:,} bytes, {image.format}"),
+        ("Size", f"{image.width} x {image.height} pixels, {image.bytes:,} bytes, {image.format}"),
     ]
     if image.frames > 1:
         rows.append(("Frame", f"{image.frame + 1} of {image.frames}"))

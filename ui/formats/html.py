@@ -1,4 +1,4 @@
-"""A case as one HTML file that stands alone: pictures inside, nothing loaded, no script, light and dark, for print too."""
+"""A case as one HTML file that stands alone: pictures inside, nothing loaded, no script, light, dark and in print."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from fpdf import FPDF
 from fpdf.enums import TextEmphasis, XPos, YPos
@@ -256,7 +256,7 @@ def _why(paper: _Paper, dossier: Dossier) -> None:
 
 
 def _evidence(paper: _Paper, dossier: Dossier) -> None:
-    report = dossier.report
+    tools = content.evidence(dossier.report)
     paper.head("The evidence and what it weighs")
     paper.plain(9)
     paper.set_draw_color(205)
@@ -267,14 +267,14 @@ def _evidence(paper: _Paper, dossier: Dossier) -> None:
     ) as table:  # fmt: skip
         for cells in (
             ("Tool", "Version", "Question", "Raw score", "Weight"),
-            *((t.title, t.version, t.target, t.score or "none", "\n".join(t.weights)) for t in content.evidence(report)),
+            *((t.title, t.version, t.target, t.score or "none", "\n".join(t.weights)) for t in tools),
         ):
             row = table.row()
             for cell in cells:
                 row.cell(paper.held(cell))
-    for tool in content.evidence(report):
+    for tool in tools:
         _tool(paper, tool)
-    left = content.left_out(report)
+    left = content.left_out(dossier.report)
     if left:
         paper.small_head("Tools that were left out")
         paper.points(left)
@@ -330,8 +330,9 @@ def _side_by_side(paper: _Paper, pair: tuple[Drawing, ...], width: float) -> Non
     captions = [paper.held(f"{each.title} [{each.evidence_id}] {each.caption}") for each in pair]
     paper.plain(8.5, soft=True)
     lines = max(
-        len(paper.multi_cell(width, 4.2, text, align="L", dry_run=True, output="LINES")) for text in captions
-    )  # fmt: skip
+        len(cast("list[str]", paper.multi_cell(width, 4.2, text, align="L", dry_run=True, output="LINES")))
+        for text in captions
+    )
     if paper.will_page_break(max(sizes) + lines * 4.2 + 5):
         paper.add_page()
     top = paper.y
