@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from agent import fusion, grounding, planning
+from agent.review import asks_for_review
 from agent.state import Context, State, Task
 from agent.telemetry import log, step
 from agent.verdict import Artifact, Report, Sentence
@@ -185,6 +186,7 @@ async def record(state: State, runtime: Run) -> State:
         plan=state["plan"],
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
+        review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
         claim=given.claim,
     )
     await given.store.finish_case(report)

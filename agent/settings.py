@@ -9,6 +9,8 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ReviewPolicy = Literal["never", "inconclusive", "always"]
+
 
 class Settings(BaseSettings):
     """How one Exposit runs. Every field is an environment variable `EXPOSIT_<NAME>`."""
@@ -35,6 +37,11 @@ class Settings(BaseSettings):
     budget: Literal["quick", "standard", "thorough"] = Field(default="standard", description="Default budget.")
     prior: float = Field(
         default=0.5, gt=0, lt=1, description="Prior probability that a picture was generated, or altered."
+    )
+    review: ReviewPolicy = Field(
+        default="inconclusive",
+        description="When a person is asked to look at a case whose stakes are high: never, where the verdict is "
+        "inconclusive, or always.",
     )
     trust_list: Path | None = Field(
         default=None,

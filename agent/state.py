@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol, TypedDict
 
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
+from agent.settings import ReviewPolicy
 from agent.stated import StatedClaim
 from agent.template import TemplateNarrator
 from agent.verdict import (
@@ -26,6 +27,8 @@ from agent.workers import Examined, Original
 from tools.contract import Budget, Detector, Evidence
 
 Level = Literal["quick", "standard", "thorough"]
+Stakes = Literal["ordinary", "high"]
+"""What hangs on the answer, as the caller says; it never changes the verdict, only whether a person is asked."""
 
 
 def merge_evidence(known: tuple[Evidence, ...], new: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
@@ -93,4 +96,6 @@ class Context:
     store: KeepsReports
     versions: Mapping[str, str]
     inspect_ms: float
+    stakes: Stakes = "ordinary"
+    review_policy: ReviewPolicy = "inconclusive"
     claim: StatedClaim | None = None  # for the record only

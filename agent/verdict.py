@@ -23,6 +23,8 @@ class ImageFacts(Frozen):
     Attributes:
         path: The name it came under; never a path of the server.
         notes: What decoding had to do or guess ("judged on frame 1 of 12"), in plain English.
+        pdq: Perceptual hash (PDQ, 256 bits as 64 hexadecimal digits), the same or nearly so for copies of a picture;
+            empty where the picture holds too little to tell it by.
     """
 
     path: str
@@ -35,6 +37,7 @@ class ImageFacts(Frozen):
     frame: int = 0
     frames: int = 1
     notes: tuple[str, ...] = ()
+    pdq: str = ""
 
 
 class Contribution(Frozen):
@@ -141,8 +144,29 @@ class PlanStep(Frozen):
     cost: float
 
 
+class EarlierVerdict(Frozen):
+    """What this case said before new evidence came.
+
+    Attributes:
+        revision: Number of the report that said it, 1 for the first.
+        because: What brought the new evidence that followed, in plain English.
+    """
+
+    revision: int
+    label: Label
+    p_generated: Fraction
+    p_edited: Fraction | None
+    because: str
+
+
 class Report(Frozen):
-    """Everything about one case."""
+    """Everything about one case.
+
+    Attributes:
+        revision: 1 for the first report; each new evidence after it makes another, and all are kept.
+        earlier: What the reports before this one said, oldest first.
+        review_asked: Why a person should look before the verdict is used; None where the policy asks for nobody.
+    """
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     case_id: str
@@ -159,6 +183,9 @@ class Report(Frozen):
     plan: tuple[PlanStep, ...]
     versions: dict[str, str]
     timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")
+    revision: Annotated[int, Field(ge=1)] = 1
+    earlier: tuple[EarlierVerdict, ...] = ()
+    review_asked: str | None = None
     claim: StatedClaim | None = Field(
         default=None, description="What somebody says of the picture, as the checker gave it. Nothing here judged it."
     )
@@ -168,8 +195,10 @@ class CaseSummary(Frozen):
     """One line of the history.
 
     Attributes:
-        label, p_generated: None until the case is done.
+        label, p_generated: Of the newest report; None until the case is done.
         error: Why a failed case failed, in plain English.
+        revision: Number of the newest report.
+        review: `asked` where a person should look and nobody has, else what the newest reviewer did.
     """
 
     case_id: str
@@ -180,3 +209,5 @@ class CaseSummary(Frozen):
     label: Label | None
     p_generated: float | None
     error: str | None = None
+    revision: int = 1
+    review: Literal["asked", "confirm", "override"] | None = None

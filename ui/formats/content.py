@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from agent.afterwards import PersonsLabel
+from agent.service import Review
 from agent.verdict import Interval, Report, Sentence
 from tools.contract import Claim, Evidence, Number
 from ui import words
@@ -149,6 +151,8 @@ def identity(report: Report) -> Rows:
         ("SHA-256", image.sha256),
         ("Size", f"{image.width} x {image.height} pixels, {image.bytes:,} bytes, {image.format}"),
     ]
+    if report.revision > 1:
+        rows.insert(1, ("Report", f"number {report.revision}; the earlier ones are kept in the log"))
     if image.frames > 1:
         rows.append(("Frame", f"{image.frame + 1} of {image.frames}"))
     rows += [("Note", note) for note in image.notes]
@@ -259,6 +263,24 @@ def left_out(report: Report) -> list[str]:
 def versions(report: Report) -> Rows:
     """Everything that spoke, with its version."""
     return sorted(report.versions.items())
+
+
+BESIDE: Final = "What a person says stands beside the verdict of the machine and replaces nothing in it."
+
+
+def people(reviews: Iterable[Review]) -> list[str]:
+    """What people said of the verdict."""
+    did = {"confirm": "confirms", "override": "overrides", "annotate": "notes"}
+    return [
+        f"{each.at:%Y-%m-%d %H:%M} UTC, {each.reviewer} {did[each.kind]}"
+        + (f" ({_persons(each.label)})" if each.label is not None else "")
+        + f": {each.reason}"
+        for each in reviews
+    ]
+
+
+def _persons(label: PersonsLabel) -> str:
+    return "Photograph" if label == "photograph" else words.LABELS[label]
 
 
 def title(report: Report) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from PIL import Image
 
 from agent.audit import Entry, Head
-from agent.service import Explainer
+from agent.service import Explainer, Review
 from agent.settings import Settings
 from agent.verdict import Report
 from tools.errors import ExpositError, NotFoundError
@@ -45,6 +45,7 @@ class Dossier:
         marked: The same with the regions that tools marked; None where they marked none.
         absent: Why there is no picture, in a sentence.
         missing_maps: Names of maps that are no longer kept.
+        reviews: What people said of the verdict, oldest first.
         audit: The rows of the audit trail that tell of the case, and the end of the trail.
     """
 
@@ -56,19 +57,21 @@ class Dossier:
     absent: str
     drawings: tuple[Drawing, ...]
     missing_maps: tuple[str, ...]
+    reviews: tuple[Review, ...]
     audit: tuple[Entry, ...]
     head: Head
 
 
 async def gather(explainer: Explainer, settings: Settings, case_id: str) -> Dossier:
-    """Reads a case with everything that was kept of it.
+    """Reads a case with everything that was kept of it, by its newest report.
 
     Raises:
         NotFoundError: if there is no such case, or it has no report.
         IntegrityError: where what is stored was altered.
     """
-    text = await explainer.report_text(case_id)
     report = await explainer.report(case_id)
+    text = await explainer.report_text(case_id, report.revision)
+    reviews = await explainer.reviews(case_id)
     original: bytes | None
     picture = marked = None
     absent = ""
@@ -85,7 +88,7 @@ async def gather(explainer: Explainer, settings: Settings, case_id: str) -> Doss
     rows, head = await explainer.audit_of(case_id)
     return Dossier(
         report=report, report_text=text, original=original, picture=picture, marked=marked, absent=absent,
-        drawings=drawings, missing_maps=missing, audit=tuple(rows), head=head,
+        drawings=drawings, missing_maps=missing, reviews=tuple(reviews), audit=tuple(rows), head=head,
     )  # fmt: skip
 
 

@@ -140,6 +140,7 @@ def render(dossier: Dossier) -> bytes:
     paper.set_lang("en")
     paper.add_page()
     _verdict(paper, dossier)
+    _people(paper, dossier)
     _picture(paper, dossier)
     _why(paper, dossier)
     _evidence(paper, dossier)
@@ -170,6 +171,13 @@ def _verdict(paper: _Paper, dossier: Dossier) -> None:
         paper.small_head("What is claimed of the picture")
         paper.pairs(stated)
         paper.say(content.NOT_A_JUDGEMENT, 9, soft=True)
+
+
+def _people(paper: _Paper, dossier: Dossier) -> None:
+    if dossier.reviews:
+        paper.head("What people said of the verdict")
+        paper.points(content.people(dossier.reviews))
+        paper.say(content.BESIDE, 9, soft=True)
 
 
 def _scale(paper: _Paper, scale: content.Scale) -> None:

@@ -13,9 +13,14 @@ def report_sha256(dossier: Dossier) -> str:
 
 
 def rows(dossier: Dossier) -> list[tuple[str, str]]:
-    """The audit rows of the case's beginning and end, by number and hash.
+    """The audit rows of the case's beginning and of this report, by number and hash.
 
-    Rows that were added later (questions, reviews) are left out, so that a document of a case stays what it was.
+    Rows that tell of something else (questions, other reports) are left out, so that a document stays what it was.
     """
-    told = {"case_begun": "Audit row of its beginning", "case_finished": "Audit row of its end"}
-    return [(told[row.action], f"{row.seq}: {row.hash}") for row in dossier.audit if row.action in told]
+    found = []
+    for row in dossier.audit:
+        if row.action == "case_begun":
+            found.append(("Audit row of its beginning", f"{row.seq}: {row.hash}"))
+        elif row.action in ("case_finished", "report_revised") and report_sha256(dossier) in row.payload:
+            found.append(("Audit row of the report", f"{row.seq}: {row.hash}"))
+    return found
