@@ -65,12 +65,14 @@ async def test_the_schema_refuses_what_schema_org_does_not_know(make: Make) -> N
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     made = markup((await make("edited")).report)
     media = made["associatedMediaReview"]
+    alone = {"@context": "https://schema.org", **media}
+    check(alone)
     wrong: list[dict[str, Any]] = [
         {**made, "claimReviewed": ""},
         {**made, "truth": True},
         {key: value for key, value in made.items() if key != "reviewRating"},
         {**made, "associatedMediaReview": {**media, "mediaAuthenticityCategory": "Fake"}},
-        {**media, "@context": "https://schema.org", "mediaAuthenticityCategory": ["OriginalMediaContent", "StagedContent"]},
+        {**alone, "mediaAuthenticityCategory": ["OriginalMediaContent", "StagedContent"]},
         {**made, "itemReviewed": {"@type": "Claim", "text": "x", "author": {"@type": "Thing", "name": "y"}}},
         {**made, "datePublished": "yesterday"},
     ]  # fmt: skip
