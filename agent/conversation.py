@@ -65,13 +65,12 @@ class Talk(Asked, total=False):
 
     Attributes:
         meant: The question as it was understood.
-        last_region: The last box that was examined, and `boxes` how many there were.
+        last_region: The last box that was examined.
         awaits_box: Whether the last answer asked for a box.
     """
 
     meant: dict[str, Any]
     last_region: dict[str, float] | None
-    boxes: int
     awaits_box: bool
     turns: list[Turn]
 
@@ -182,22 +181,19 @@ async def look_again(state: Talk, runtime: Run) -> dict[str, Any]:
         )
         return {"done": Done(notes=(note,)).model_dump(mode="json")}
     parts.start()
-    number = state.get("boxes", 0) + 1
     if meant.intent == "box" and meant.region is not None:
-        looked = await looking.in_a_box(parts, report, meant.tools, meant.region, number)
+        looked = await looking.in_a_box(parts, report, meant.tools, meant.region)
         what = f"the part at the {meant.region.place} was examined by itself"
     else:
         names = meant.tools or looking.left_out(parts, report)
         looked = await looking.over_the_whole(parts, report, names)
         what = f"{', '.join(item.id for item in looked.evidence)} examined the picture"
-    kept: dict[str, Any] = {}
-    if meant.region is not None:
-        kept = {"last_region": meant.region.model_dump(), "boxes": number if looked.evidence else number - 1}
-    done = Done(notes=looked.notes, region=meant.region)
+    kept = {} if meant.region is None else {"last_region": meant.region.model_dump()}
+    done = Done(notes=looked.notes, region=meant.region, known=looked.known)
     if looked.evidence:
         after = revised(
             report, looked.evidence, parts.calibration, because=f"Asked for in a question: {what}.",
-            timings=looked.timings,
+            timings=looked.timings, shown=looked.shown,
         )  # fmt: skip
         await parts.store.revise_case(after, after.earlier[-1].because)
         done = done.model_copy(update={"ran": tuple(item.id for item in looked.evidence)})
@@ -221,7 +217,7 @@ async def compare(state: Talk, runtime: Run) -> dict[str, Any]:
         case_id=other.case_id,
         same_file=same_file,
         distance=0 if same_file else far,
-        same_picture=True if same_file else None if far is None else far <= perceptual.SAME_WITHIN,
+        same_picture=True if same_file else replying.same_picture(far),
         label=other.verdict.label,
         p_generated=other.verdict.p_generated,
     )
@@ -248,7 +244,7 @@ async def reply(state: Talk, runtime: Run) -> dict[str, Any]:
     else:
         answered = replying.plainly(report, state["question"], meant, done)
     versions = await parts.store.versions(given.case_id) if done.ran or meant.intent == "earlier" else []
-    full = replying.complete(answered, report, meant, done, versions, parts.calibration)
+    full = await asyncio.to_thread(replying.complete, answered, report, meant, done, versions, parts.calibration)
     turn = Turn(question=state["question"], intent=meant.intent, revision=report.revision)
     return {
         "answer": full.model_dump(mode="json"),

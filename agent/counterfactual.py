@@ -1,12 +1,12 @@
 """What would change a verdict: the same fusion over the same evidence with one thing different. Pure.
 
-For each tool that has weight: the nearest score at which the label would be another, all else as it is. For each kind
-of document: the label if the file carried it. Nothing here is evidence, and nothing of it is kept in a report.
+For each tool that has weight: the nearest score, borne out by second looks, at which the label would be another. For
+each kind of document: the label if the file carried it. Nothing here is evidence, and nothing of it is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent.answering import WhatIf
@@ -47,8 +47,10 @@ def what_would_change(report: Report, calibration: Calibration) -> tuple[WhatIf,
     return (*tools, *_without_signature(report, now, calibration), *_documents(report, now, calibration))
 
 
-def _verdict(report: Report, evidence: Sequence[Evidence], calibration: Calibration) -> Verdict:
-    return weighed(report, tuple(evidence), calibration).verdict
+def _verdict(
+    report: Report, evidence: Sequence[Evidence], calibration: Calibration, supposed: Mapping[str, float] | None = None
+) -> Verdict:
+    return weighed(report, tuple(evidence), calibration, supposed=supposed).fused.verdict
 
 
 def _scores(report: Report, now: Verdict, calibration: Calibration) -> list[WhatIf]:
@@ -74,7 +76,7 @@ def _nearest(report: Report, item: Evidence, now: Verdict, calibration: Calibrat
     grid = sorted((step / _STEPS for step in range(_STEPS + 1)), key=lambda value: (abs(value - score), value))
     others = [each for each in report.evidence if each.id != item.id]
     for value in grid:
-        then = _verdict(report, [*others, item.model_copy(update={"score": value})], calibration)
+        then = _verdict(report, [*others, item.model_copy(update={"score": value})], calibration, {item.id: value})
         if then.label != now.label:
             side = "at or above" if value > score else "at or below"
             text = (

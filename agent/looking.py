@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent import planning
+from agent import planning, probes
 from agent.examining import original_of
 from agent.parts import Parts
+from agent.state import Shown
 from agent.verdict import ImageFacts, Report
 from tools.contract import Conditional, Detector, Evidence, Finding, Region
-from tools.views import View, zoom_box
+from tools.views import DEGRADATIONS, View, zoom_box
 
 _FILE_READERS: Final = frozenset({"provenance"})
 """Tools that judge by the file and not by pixels: a part of the picture says nothing to them."""
+
+
+BOX: Final = "@box"
+"""Between a tool's name and the number of the box, in the id of what the tool found there."""
+WEIGHTLESS: Final = "What tools find in a part that a person chose is told, and lends no weight to the verdict."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,15 @@ class Looked:
         evidence: What is new.
         notes: What could not be done, and why; what was done otherwise than asked.
         timings: Milliseconds a tool.
+        shown: What tools that are new to the case said of degraded copies.
+        known: Ids of evidence that the case held already and that answers what was asked.
     """
 
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
     timings: Mapping[str, float]
+    shown: tuple[Shown, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> Looked:
@@ -61,18 +71,18 @@ async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> 
             notes.append(f"{evidence.id} gave no answer again: {evidence.abstained_because}")
         else:
             new.append(evidence)
-    return Looked(tuple(new), tuple(notes), _timings(new, began))
+    shown = await _degraded(parts, report, new)
+    return Looked(tuple(new), tuple(notes), _timings(new, began), shown)
 
 
-async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: Region, number: int) -> Looked:
-    """Has tools examine a part of the picture by itself.
+async def in_a_box(parts: Parts, report: Report, names: Sequence[str], region: Region) -> Looked:
+    """Has tools examine a part of the picture by itself; a part that they have examined is not examined again.
 
     Args:
         parts: What is open.
         report: The newest report of the case.
         names: The tools; all that looked at the whole picture where there are none.
         region: The part.
-        number: Of the box within the case, for the ids of its evidence.
     """
     size = (report.image.width, report.image.height)
     box = zoom_box(region, size)
@@ -90,8 +100,12 @@ async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: R
         first = await over_the_whole(parts, report, unheard) if unheard else None
     elif not notes:
         chosen = [name for name in parts.tools if spoke(report, name) and _sees_pixels(parts.tools[name])]
-    tools = [parts.tools[name] for name in chosen if _missing(parts.tools[name]) is None]
     shown = Region.from_pixels(*box, size)
+    there = {item.detector: item.id for item in report.evidence if BOX in item.id and item.regions == (shown,)}
+    able = [parts.tools[name] for name in chosen if _missing(parts.tools[name]) is None]
+    tools = [tool for tool in able if tool.name not in there]
+    if able and not tools:
+        notes.append("That part has been examined already, and the same versions say the same of it again.")
     if (box[2] - box[0]) * (box[3] - box[1]) > 1.1 * (region.x1 - region.x0) * (region.y1 - region.y0) * size[0] * size[
         1
     ]:
@@ -102,11 +116,31 @@ async def in_a_box(parts: Parts, report: Report, names: Iterable[str], region: R
     began = time.perf_counter()
     found = await asyncio.gather(*(_examine(parts, report, tool, View(kind="zoom", region=region)) for tool in tools))
     whole = {item.id: item for item in (*report.evidence, *(first.evidence if first else ()))}
+    number = 1 + max((int(item.id.rpartition(BOX)[2]) for item in report.evidence if BOX in item.id), default=0)
     boxed = [_boxed(item, whole.get(item.detector), shown, report.image, number) for item in found]
+    if boxed or there:
+        notes.append(WEIGHTLESS)
     return Looked(
         (*(first.evidence if first else ()), *boxed),
         (*(first.notes if first else ()), *notes),
         {**(first.timings if first else {}), **_timings(boxed, began)},
+        first.shown if first else (),
+        tuple(there[tool.name] for tool in able if tool.name in there),
+    )
+
+
+async def _degraded(parts: Parts, report: Report, new: Iterable[Evidence]) -> tuple[Shown, ...]:
+    """Second looks of tools that have weight: a verdict that they change must survive re-saving as any other."""
+    wanted = [
+        (kind, parts.tools[item.id])
+        for item in new
+        if item.score is not None and item.id in parts.calibration.weighted and _sees_pixels(parts.tools[item.id])
+        for kind in DEGRADATIONS
+    ]
+    found = await asyncio.gather(*(_examine(parts, report, tool, View(kind=kind)) for kind, tool in wanted))
+    return tuple(
+        Shown(kind=kind, tool=tool.name, evidence=item.model_copy(update={"findings": (), "regions": (), "maps": ()}))
+        for (kind, tool), item in zip(wanted, found, strict=True)
     )
 
 
@@ -133,6 +167,8 @@ def _sees_pixels(tool: Detector) -> bool:
 async def _examine(parts: Parts, report: Report, tool: Detector, view: View | None) -> Evidence:
     original = original_of(parts, report.image.sha256, report.image.path)
     budget = planning.budget_of(report.budget)
+    if view is not None and view.region is None:
+        budget = probes.look_budget(tool, budget)
     evidence, maps = await parts.workers.examine(tool, original, budget, view)
     if view is None:
         for png in maps.values():
@@ -148,7 +184,7 @@ def _timings(evidence: Iterable[Evidence], began: float) -> dict[str, float]:
 def _boxed(found: Evidence, whole: Evidence | None, shown: Region, image: ImageFacts, number: int) -> Evidence:
     """What a tool says of a part, with its places in fractions of the whole picture. Maps of a part are not kept."""
     ours = {
-        "id": f"{found.detector}@box{number}", "blind": False, "maps": (), "regions": (shown,),
+        "id": f"{found.detector}{BOX}{number}", "blind": False, "maps": (), "regions": (shown,),
     }  # fmt: skip
     if found.score is None:
         return found.model_copy(update=ours | {"findings": (), "measurements": {}})

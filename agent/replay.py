@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from agent import telemetry
 from agent.examining import Running, original_of, walk
 from agent.parts import Parts
-from agent.verdict import Contribution, Report, Verdict
+from agent.verdict import Contribution, Report, Similar, Verdict
 from agent.versions import differences
 from tools.contract import Evidence, Frozen
 from tools.errors import OperatorError
@@ -59,6 +59,10 @@ class _Unkept:
 
     async def finish_case(self, report: Report) -> None:
         """Keeps nothing."""
+
+    async def earlier(self, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
+        """Looks nothing up: earlier cases are a note, and no part of what is compared."""
+        return ()
 
 
 async def replay(parts: Parts, case_id: str, *, current: bool, dry: bool) -> Replay:

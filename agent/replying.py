@@ -41,16 +41,30 @@ MENU: Final = (
 )
 
 
+UNLIKE: Final = 90
+"""Bits of 256 from which two pictures are called different. Hashes of unrelated pictures differ in 128 on average, with
+a standard deviation of 8 for independent bits: this is more than four of them below."""
+
+
+def same_picture(distance: int | None) -> bool | None:
+    """What a distance of perceptual hashes says: copies of one picture, two pictures, or nothing."""
+    if distance is None or SAME_WITHIN < distance < UNLIKE:
+        return None
+    return distance <= SAME_WITHIN
+
+
 class Done(Frozen):
     """What was done for a question.
 
     Attributes:
         ran: Ids of the new evidence.
+        known: Ids of evidence that answers what was asked, and that the case held already.
         region: The part that was meant.
     """
 
     notes: tuple[str, ...] = ()
     ran: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     region: Region | None = None
     comparison: Comparison | None = None
 
@@ -103,7 +117,7 @@ def complete(
 
 def _drafted(report: Report, meant: Understood, done: Done) -> list[Sentence]:
     verdict, evidence = report.verdict, report.evidence
-    new = [item for item in evidence if item.id in done.ran]
+    new = [item for item in evidence if item.id in (*done.ran, *done.known)]
     match meant.intent:
         case "box" | "run" if new:
             return [*(said for item in new for said in _heard(report, item)), _TEMPLATE.answer_first(verdict, evidence)]
@@ -195,7 +209,7 @@ def _notes(
 def _changed(before: ReportVersion, report: Report) -> str:
     """What new evidence did to the verdict, both shown."""
     verdict = report.verdict
-    added = "New evidence was added to the case, and its first report is kept."
+    added = "New evidence was added to the case, and every earlier report of it is kept."
     told = f"Report {report.revision} says “{verdict.label}” ({_numbers(verdict)}); report {before.revision} said "
     told += f"“{before.label}” ({_numbers(before)})."
     if verdict.label == before.label:
@@ -221,11 +235,12 @@ def _compared(found: Comparison, report: Report) -> list[str]:
     elif found.distance is None:
         how = "The files differ, and one of the pictures holds too little for a perceptual hash to tell more."
     else:
-        like = "so they show the same picture" if found.same_picture else "so they are not copies of one picture"
-        how = (
-            f"The files differ. Their perceptual hashes (PDQ) differ in {found.distance} of 256 bits, and "
-            f"{SAME_WITHIN} or fewer speak for copies of one picture: {like}, as far as that hash can tell."
-        )
+        like = {
+            True: "that speaks for copies of one picture",
+            False: "that speaks for two different pictures",
+            None: "that is too many for copies of one picture and too few for two that have nothing in common",
+        }[found.same_picture]
+        how = f"The files differ. Their perceptual hashes (PDQ) differ in {found.distance} of 256 bits: {like}."
     both = (
         f"This case says “{report.verdict.label}” (p_generated {report.verdict.p_generated:.2f}); the second picture, "
         f"case {found.case_id}, “{found.label}” (p_generated {found.p_generated:.2f}). Each verdict is of its own file."

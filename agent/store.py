@@ -14,7 +14,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from agent import audit, trail
+from agent import audit, similar, trail
 from agent.afterwards import (
     Afterwards,
     case_row,
@@ -31,7 +31,7 @@ from agent.database import Database
 from agent.stated import StatedClaim
 from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, rows_of, storable
 from agent.trail import Trail
-from agent.verdict import CaseSummary, ImageFacts, Label, Report
+from agent.verdict import CaseSummary, ImageFacts, Label, Report, Similar
 from tools.errors import CallerError, IntegrityError, NotFoundError
 
 
@@ -234,6 +234,10 @@ class Store(Afterwards):
 
         return await self._database.read(work)
 
+    async def earlier(self, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
+        """The same picture among earlier cases: see `agent.similar.earlier`."""
+        return await self._database.read(lambda session: similar.earlier(session, case_id, sha256, pdq))
+
     async def case_of_map(self, sha256: str) -> str:
         """The id of the newest case in which a tool drew that map.
 
@@ -321,3 +325,4 @@ async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFact
         raise audit.broken(f"The image row of case {case.id} is missing.")
     image.width, image.height, image.format, image.mode = facts.width, facts.height, facts.format, facts.mode
     image.frame, image.frames = facts.frame, facts.frames
+    image.pdq = facts.pdq or None

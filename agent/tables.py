@@ -89,7 +89,10 @@ class Base(DeclarativeBase):
 
 
 class ImageRow(Base):
-    """A file that was handed in, once for each content. What decoding found is empty where it did not decode."""
+    """A file that was handed in, once for each content. What decoding found is empty where it did not decode.
+
+    `pdq` is its perceptual hash in hexadecimal digits; empty too where the picture holds too little to be told by.
+    """
 
     __tablename__ = "images"
 
@@ -101,6 +104,7 @@ class ImageRow(Base):
     mode: Mapped[str | None]
     frame: Mapped[int | None]
     frames: Mapped[int | None]
+    pdq: Mapped[str | None]
     first_seen_at: Mapped[datetime]
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
-from tools.contract import Evidence
+from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
+from tools.contract import Evidence, Region
 
 
 @runtime_checkable
@@ -43,3 +43,23 @@ class Vision(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Points(Protocol):
+    """A model that can be asked one thing about one place. Its answer is not blind, and lends no weight."""
+
+    async def point(self, original: bytes, region: Region) -> Evidence:
+        """What the model sees at `region`."""
+        ...
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """A model that may propose probes from a closed list; it can neither skip the core nor set the verdict."""
+
+    async def propose(
+        self, verdict: Verdict, evidence: tuple[Evidence, ...], options: tuple[PlanStep, ...]
+    ) -> tuple[str, ...]:
+        """Names of those of `options` that the model would make; anything else is ignored."""
+        ...

@@ -1,7 +1,7 @@
 """PDQ, a perceptual hash: copies of a picture that were re-saved or resized have nearly the same one.
 
-Dalins, Wilson & Boudry, "PDQ & TMK + PDQF: a test drive of Facebook's perceptual hashing algorithms" (2019). Its authors
-take pictures for the same up to 31 of 256 bits, and hashes of a quality of 49 or less for worthless.
+Dalins, Wilson & Boudry, "PDQ & TMK + PDQF: a test drive of Facebook's perceptual hashing algorithms" (2019). Its
+authors take pictures for the same up to 31 of 256 bits, and hashes of a quality of 49 or less for worthless.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other views of a picture: saved again at low quality, made smaller, cut at its edges, or one part of it at native size.
+"""Other views of a picture: saved again at low quality, made smaller, cut at its edges, or one part by itself.
 
 They are for second looks: a tool that says something else of such a view was leaning on what re-saving destroys, or on
 another part of the picture. A view keeps the hash, and so the seed, of its picture; its bytes are not a file's, so that
@@ -68,7 +68,9 @@ def show(image: SourceImage, view: View) -> SourceImage:
     if view.kind == "half":
         factor = scale_of(image.width, image.height)
         if factor > _LEAST_SHRUNK:
-            raise refusal("too_small", f"The picture ({image.width}x{image.height} px) is too small to be made smaller.")
+            raise refusal(
+                "too_small", f"At {image.width}x{image.height} px the picture is too small to be made smaller."
+            )
         size = (round(image.width * factor), round(image.height * factor))
         return _of(image, picture.resize(size, Image.Resampling.LANCZOS))
     if view.region is not None:
@@ -81,7 +83,7 @@ def show(image: SourceImage, view: View) -> SourceImage:
 
 
 def zoom_box(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part that a zoom shows: the region, widened to what the tools need, on the grid."""
+    """Left, top, right, bottom of what a zoom shows: the region, widened to what the tools need, on the grid."""
     box = []
     for low, high, whole in ((region.x0, region.x1, size[0]), (region.y0, region.y1, size[1])):
         span = min(max(round((high - low) * whole), _ZOOM), whole)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from ui import commands
-from ui.running import Depth
+from ui import commands, followup
+from ui.running import Depth, Stakes
 from ui.running import console as _console
 from ui.running import guarded as _guarded
 from ui.running import say as _say
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.stated import StatedClaim
     from agent.verdict import Report
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="exposit", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
@@ -53,6 +56,9 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
     budget: Budget = None,
     vlm: Vlm = None,
+    stakes: Annotated[
+        Stakes, typer.Option(help="What hangs on the answer; at high stakes a person may be asked (EXPOSIT_REVIEW).")
+    ] = Stakes.ordinary,
     claim: Annotated[
         str | None, typer.Option(help="What is said of the picture. Kept with the case; nothing judges it.")
     ] = None,
@@ -77,7 +83,7 @@ def explain(
     }  # fmt: skip
     stated = _guarded(lambda: _stated(told))
     submission = _guarded(lambda: asyncio.run(_submission(image, settings, stated)))
-    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission))
+    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
     else:
@@ -141,7 +147,7 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="One case a line, as JSON.")] = False,
 ) -> None:
     """List the newest cases."""
-    found = _with_explainer(_settings(), lambda explainer: explainer.cases(limit=limit))
+    found = _with_explainer(_settings(), lambda explainer: explainer.cases(limit=limit), eager=False)
     if json:
         for case in found:
             sys.stdout.write(case.model_dump_json() + "\n")
@@ -151,12 +157,14 @@ def history(
 
     from ui import words
 
-    table = Table("Case", "When (UTC)", "Picture", "Verdict", "Generated")
+    table = Table("Case", "When (UTC)", "Picture", "Verdict", "Generated", "Review")
     for case in found:
         verdict = words.LABELS[case.label] if case.label else case.error or case.status
         share = f"{words.in_hundred(case.p_generated)} in 100" if case.p_generated is not None else ""
         when = case.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share)
+        if case.revision > 1:
+            verdict += f" (report {case.revision})"
+        table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share, words.REVIEWS[case.review])
     _console().print(table if found else "No case is recorded yet.")
 
 
@@ -192,7 +200,7 @@ def audit_verify(
     json: Annotated[bool, typer.Option("--json", help="Print the number of rows as JSON.")] = False,
 ) -> None:
     """Walk the audit trail and check that each row holds the hash of the one before."""
-    length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit())
+    length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit(), eager=False)
     if json:
         _say_json({"holds": True, "rows": length})
         return
@@ -271,18 +279,18 @@ async def _submission(image: str, settings: Settings, claim: StatedClaim | None)
     return given.model_copy(update={"claim": claim})
 
 
-async def _watched(explainer: Explainer, submission: Submission) -> Report:
+async def _watched(explainer: Explainer, submission: Submission, stakes: Literal["ordinary", "high"]) -> Report:
     """Explains, and shows each step where somebody watches."""
     console = _console(stderr=True)
     if not console.is_terminal:
-        return await explainer.explain(submission)
+        return await explainer.explain(submission, stakes=stakes)
     from rich.text import Text
 
     from agent.verdict import Report
 
     report: Report | None = None
     with console.status("Examining the picture …") as status:
-        async for event in explainer.stream(submission):
+        async for event in explainer.stream(submission, stakes=stakes):
             if event.kind == "report":
                 report = Report.model_validate(event.data["report"])
             else:
@@ -298,6 +306,11 @@ def _models() -> Any:
     return models
 
 
+def _over_cases(work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
+    return _with_explainer(_settings(), work, eager=False)
+
+
+followup.add(app, _over_cases)
 commands.add(app)
 
 

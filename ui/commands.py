@@ -65,7 +65,7 @@ def report(
 
         return pdf.render(found)
 
-    data = running.with_explainer(settings, work)
+    data = running.with_explainer(settings, work, eager=False)
     running.guarded(lambda: running.save(data, output, f"report.{format.value}"))
 
 
@@ -78,7 +78,7 @@ def claimreview(
 ) -> None:
     """Write a draft of ClaimReview and MediaReview markup (schema.org, JSON-LD)."""
     publisher = running.guarded(lambda: _publisher(author, author_url, url))
-    found = running.with_explainer(running.settings(), lambda explainer: explainer.report(case))
+    found = running.with_explainer(running.settings(), lambda explainer: explainer.report(case), eager=False)
     from ui.formats import claimreview as markup
 
     data = markup.text(found, publisher).encode()
@@ -103,7 +103,7 @@ def bundle(
 
         return await gather(explainer, settings, case)
 
-    found = running.with_explainer(settings, work)
+    found = running.with_explainer(settings, work, eager=False)
     from ui.formats import bundle as bundles
 
     data = running.guarded(lambda: bundles.write(found, original=original))

@@ -29,6 +29,8 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"Why it is left open: {answer.abstained_because}"))
     for conflict in answer.conflicts:
         console.print(Text(f"Conflict: {conflict.text}"))
+    for line in words.standing(report):
+        console.print(Text(line))
     stated = content.claim(report)
     if stated:
         console.print()
@@ -72,6 +74,7 @@ def markdown(report: Report) -> str:
     if answer.abstained_because:
         parts.append(f"- Why it is left open: {plain(answer.abstained_because)}")
     parts += [f"- Conflict: {plain(conflict.text)}" for conflict in answer.conflicts]
+    parts += [f"- {plain(line)}" for line in words.standing(report)]
     stated = content.claim(report)
     if stated:
         parts += ["", "## What is claimed of the picture", ""]

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Stakes(StrEnum):
+    """What hangs on an answer."""
+
+    ordinary = "ordinary"
+    high = "high"
+
+
 class Depth(StrEnum):
     """Budgets by name."""
 
@@ -47,11 +54,16 @@ def settings(vlm: str | None = None, budget: Depth | None = None) -> Settings:
 
 
 def with_explainer(
-    settings: Settings, work: Callable[[Explainer], Coroutine[Any, Any, T]], *, serving: bool = False
+    settings: Settings,
+    work: Callable[[Explainer], Coroutine[Any, Any, T]],
+    *,
+    serving: bool = False,
+    eager: bool = True,
 ) -> T:
     """Runs `work` with an Explainer, closed in the end whatever happens.
 
-    When `serving`, workers are made warm and the log says what is usual too; a single command logs from `warning` on.
+    Workers start at once if `eager`, else with the first picture. When `serving`, they are made warm and the log says
+    what is usual too; a single command logs from `warning` on.
     """
 
     async def run() -> T:
@@ -60,7 +72,7 @@ def with_explainer(
 
         asked = serving or "log_level" in settings.model_fields_set
         telemetry.configure(settings.log_level if asked else "warning")
-        async with Explainer(settings, warm=serving) as explainer:
+        async with Explainer(settings, warm=serving, eager=eager) as explainer:
             return await work(explainer)
 
     return guarded(lambda: asyncio.run(run()))

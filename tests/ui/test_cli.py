@@ -23,7 +23,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FakeExplainer]
     """Every Explainer that a command makes; each call of one raises `failing[0]` where that is set."""
     made: list[FakeExplainer] = []
 
-    def make(settings: object, *, warm: bool = True) -> FakeExplainer:
+    def make(settings: object, *, warm: bool = True, eager: bool = True) -> FakeExplainer:
         explainer = FakeExplainer(settings)  # type: ignore[arg-type]
         explainer.fails = failing[0]
         made.append(explainer)
@@ -122,7 +122,7 @@ def test_audit_and_history(fake: list[FakeExplainer]) -> None:
 
 def test_history_lists_cases(monkeypatch: pytest.MonkeyPatch, fake: list[FakeExplainer], jpeg: Path) -> None:
     one = FakeExplainer(None)  # type: ignore[arg-type]
-    monkeypatch.setattr("agent.service.Explainer", lambda settings, warm: one)
+    monkeypatch.setattr("agent.service.Explainer", lambda settings, **_: one)
     run("explain", str(jpeg))
     assert "case-0001" in run("history").stdout
     assert json.loads(run("history", "--json").stdout)["label"] == "generated"

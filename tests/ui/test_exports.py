@@ -66,10 +66,13 @@ async def test_a_claim_comes_in_by_form_and_is_shown(client: httpx.AsyncClient) 
 @pytest.mark.parametrize(
     ("fields", "at"),
     [
-        ({"claimant": "who"}, "claim"), ({"claim": "x" * 2001}, "claim"), ({"claim": "x", "claim_date": "soon"}, "claim_date"),
-        ({"claim": "x", "claim_url": "javascript:alert(1)"}, "claim_url"), ({"claim": "x", "claim_seen": "y" * 301}, "claim_seen"),
+        ({"claimant": "who"}, "claim"),
+        ({"claim": "x" * 2001}, "claim"),
+        ({"claim": "x", "claim_date": "soon"}, "claim_date"),
+        ({"claim": "x", "claim_url": "javascript:alert(1)"}, "claim_url"),
+        ({"claim": "x", "claim_seen": "y" * 301}, "claim_seen"),
     ],
-)  # fmt: skip
+)
 async def test_a_claim_that_does_not_hold_is_refused_by_name(
     client: httpx.AsyncClient, fake: FakeExplainer, fields: dict[str, str], at: str
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from agent import stability as stabilities
 from agent.afterwards import PersonsLabel
 from agent.service import Review
 from agent.verdict import Interval, Report, Sentence
@@ -138,7 +139,8 @@ def remarks(report: Report) -> list[str]:
         said.append("Whether parts were altered was not examined.")
     if answer.abstained_because:
         said.append(f"Why it is left open: {answer.abstained_because}")
-    return [*said, *(f"Conflict: {conflict.text}" for conflict in answer.conflicts)]
+    said += [f"Conflict: {conflict.text}" for conflict in answer.conflicts]
+    return [*said, *words.standing(report)]
 
 
 def identity(report: Report) -> Rows:
@@ -255,6 +257,33 @@ def number(value: Number) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def stability(report: Report) -> list[str]:
+    """What became of the verdict when the picture was degraded; empty where an old report does not tell."""
+    found = report.stability
+    if found is None:
+        return []
+    return [
+        found.because,
+        *(
+            f"{stabilities.WORDS[each.kind].capitalize()}: {words.LABELS[each.label]}, "
+            + f"{words.chance(each.p_generated)} generated"
+            + (f", {words.chance(each.p_edited)} altered" if each.p_edited is not None else "")
+            + (". This speaks against what the whole file was found to be." if each.flips else ".")
+            for each in found.looks
+        ),
+    ]
+
+
+def similar(report: Report) -> list[str]:
+    """Earlier cases of the same picture or a copy of it."""
+    return [
+        f"{each.created_at:%Y-%m-%d %H:%M} UTC, case {each.case_id}, {each.name}: "
+        + (words.LABELS[each.label] if each.label else "no verdict")
+        + (" (the same file)" if each.same_file else f" (a copy; the hashes differ by {each.distance} of 256 bits)")
+        for each in report.similar
+    ]
+
+
 def left_out(report: Report) -> list[str]:
     """Tools that did not run, and why."""
     return [f"{words.title(step.tool)}: {step.because}" for step in report.plan if not step.run]
@@ -265,6 +294,7 @@ def versions(report: Report) -> Rows:
     return sorted(report.versions.items())
 
 
+ANNOTATION: Final = "From the log of this installation. They have no part in the verdict."
 BESIDE: Final = "What a person says stands beside the verdict of the machine and replaces nothing in it."
 
 

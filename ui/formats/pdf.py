@@ -144,6 +144,7 @@ def render(dossier: Dossier) -> bytes:
     _picture(paper, dossier)
     _why(paper, dossier)
     _evidence(paper, dossier)
+    _looks(paper, dossier)
     _maps(paper, dossier)
     _beyond(paper, dossier)
     _proof(paper, dossier)
@@ -315,6 +316,17 @@ def _bar(paper: _Paper, decibans: float) -> None:
     paper.set_fill_color(_SOFT)
     paper.rect(middle, y - 0.6, 0.3, 3.2, style="F")
     paper.ln(4)
+
+
+def _looks(paper: _Paper, dossier: Dossier) -> None:
+    looks, others = content.stability(dossier.report), content.similar(dossier.report)
+    if looks:
+        paper.head("What re-saving and resizing do to it")
+        paper.points(looks)
+    if others:
+        paper.head("Earlier cases of this picture")
+        paper.say(content.ANNOTATION, 9, soft=True)
+        paper.points(others)
 
 
 def _maps(paper: _Paper, dossier: Dossier) -> None:

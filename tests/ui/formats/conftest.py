@@ -10,7 +10,7 @@ import pytest
 from agent.service import Review, Submission
 from agent.settings import Settings
 from agent.stated import StatedClaim
-from agent.verdict import Label
+from agent.verdict import Label, SecondLook, Similar, Stability
 from tests.conftest import encoded, picture
 from tests.ui.fakes import FakeExplainer
 from ui.formats.dossier import Dossier, gather
@@ -23,6 +23,19 @@ CLAIM = StatedClaim(
 REVIEW = Review(
     case_id="case-0001", at=datetime(2026, 11, 21, 10, tzinfo=UTC), reviewer="Ada", kind="override",
     label="photograph", reason="I know the photographer.", revision=1, machine="generated",
+)  # fmt: skip
+STABILITY = Stability(
+    judged=True, because="The picture was saved again.", tools=("patch",), flips=True,
+    looks=(
+        SecondLook(
+            kind="jpeg70", scores={"patch": 0.4}, label="inconclusive", p_generated=0.41, p_edited=None,
+            likelihood_ratio={"generated": 0.7}, flips=True,
+        ),
+    ),
+)  # fmt: skip
+SIMILAR = Similar(
+    case_id="earlier-7", created_at=datetime(2026, 11, 1, tzinfo=UTC), name="b.png", label="edited", distance=12,
+    same_file=False,
 )  # fmt: skip
 Make = Callable[..., Awaitable[Dossier]]
 
@@ -47,6 +60,9 @@ def make(known: dict[object, Dossier]) -> Make:
         fake = FakeExplainer(settings, label)
         fake.said = [REVIEW]
         submission = Submission(data=encoded(picture(320, 240), quality=90), name=NAME, claim=claim)
-        return await gather(fake, settings, (await fake.explain(submission)).case_id)
+        case = (await fake.explain(submission)).case_id
+        report, data = fake.held[case]
+        fake.held[case] = (report.model_copy(update={"stability": STABILITY, "similar": (SIMILAR,)}), data)
+        return await gather(fake, settings, case)
 
     return made
