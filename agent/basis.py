@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from agent import wording
+from agent import subjects as about
 from agent.numerals import Known, from_mapping, quantities
 from agent.verdict import Contribution, Verdict
 from tools.contract import Evidence, Finding, Region
@@ -100,7 +100,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     else:
         basis.scored = True
     level = 0.5
-    basis.topics |= wording.TOPICS.get(item.detector, set()) | set(wording.subjects(item.detector.replace("_", " ")))
+    basis.topics |= about.TOPICS.get(item.detector, set()) | set(about.subjects(item.detector.replace("_", " ")))
     for claim in item.claims:
         texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
         basis.topics |= {"metadata", "prompt"} if claim.prompt else {"metadata"}
@@ -124,6 +124,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     basis.everywhere = basis.everywhere or any(finding.region is None for finding in item.findings)
     basis.numbers += from_mapping(item.measurements.items(), " ".join(texts))
     basis.numbers.append(Known(item.applicability, "fraction"))
+    basis.numbers += [Known(quantity.value, quantity.unit, "version") for quantity in quantities(item.version)]
     if item.score is not None:
         basis.numbers.append(Known(item.score, "fraction"))
     for text in texts:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from agent import subjects as about
 from agent import wording
 from agent.basis import VERDICT, Basis, basis_of
 from agent.numerals import quantities, same
@@ -39,6 +40,7 @@ _NEEDS = {
     "without": re.compile(r"\bwithout\b|\bleft out\b|\bleaving out\b|\bhad\b.*\bnot\b|\bremov|\bif\b", re.I),
     "prior": re.compile(r"\bprior\b|\bodds\b|\bstart\w*|\bbeforehand\b|\bassum\w+", re.I),
     "interval": re.compile(r"\binterval\b|\bconfiden\w+", re.I),
+    "version": re.compile(r"\bversions?\b", re.I),
     "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", re.I),
 }
 """Numbers that may be told only in a clause that says what they are."""
@@ -181,9 +183,9 @@ def _numbers(text: str, basis: Basis) -> str | None:
 def _directions(text: str, basis: Basis) -> str | None:
     if wording.calls_real(text) and not basis.authentic:
         return "It calls the picture real or authentic, and only a trusted signature can say so."
-    if wording.says_abstained(text) and not basis.abstained and basis.scored:
+    if about.says_abstained(text) and not basis.abstained and basis.scored:
         return "It says that a tool gave no judgement, and the tool did."
-    if basis.abstained and not basis.scored and text.strip(" “”.") and not wording.denies_anything(text):
+    if basis.abstained and not basis.scored and text.strip(" “”.") and not about.denies_anything(text):
         return "It makes a finding out of a tool that gave no judgement."
     for claim in wording.claims(text):
         told = bool(_PROBABILITY.search(claim.clause) and quantities(claim.clause) and claim.target != "camera")
@@ -196,9 +198,7 @@ def _directions(text: str, basis: Basis) -> str | None:
         elif claim.sign in ("for", "against"):
             if (claim.target, claim.sign) not in allowed:
                 return f"What it cites does not speak {claim.sign} {_named(claim.target)}."
-        elif (
-            basis.abstained and not basis.scored and claim.sign == "absent" and not wording.says_abstained(claim.clause)
-        ):
+        elif basis.abstained and not basis.scored and claim.sign == "absent" and not about.says_abstained(claim.clause):
             return "It makes a finding out of a tool that gave no judgement."
         elif claim.sign == "absent" and claim.target == "generated" and basis.none_found:
             continue
@@ -261,15 +261,15 @@ def _inside(region: Region, place: wording.Place) -> bool:
 
 def _subject(text: str, basis: Basis) -> str | None:
     source = basis.text
-    there = wording.subjects(source)
-    for name, present in wording.subjects(text).items():
+    there = about.subjects(source)
+    for name, present in about.subjects(text).items():
         if name not in there and name not in basis.topics:
             return f"What it cites is not about {name}."
         if name == "peaks" and name in there and there[name] != present:
             return "It says of a sign that it is there, or is not, and what it cites says otherwise."
-    if {wording.relation(text), wording.relation(source)} == {"same", "differs"}:
+    if {about.relation(text), about.relation(source)} == {"same", "differs"}:
         return "It says that things differ, or are the same, and what it cites says otherwise."
-    ours, theirs = wording.comparisons(text), wording.comparisons(source)
+    ours, theirs = about.comparisons(text), about.comparisons(source)
     if ours and theirs and not ours & theirs:
         return "It turns a comparison round."
     for name in _proper_names(text):
@@ -279,8 +279,8 @@ def _subject(text: str, basis: Basis) -> str | None:
     known = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower())} | _glossary()
     known |= {stem for name in basis.topics for stem in _topic(name)}
     told = {_stem(word) for word in re.findall(r"[a-z]{3,}", source.lower()) if word not in STOP_WORDS}
-    says = wording.claims(text) or quantities(text) or wording.places(text) or wording.subjects(text)
-    if not says and "“" not in text and not wording.says_abstained(text) and not told & {_stem(word) for word in words}:
+    says = wording.claims(text) or quantities(text) or wording.places(text) or about.subjects(text)
+    if not says and "“" not in text and not about.says_abstained(text) and not told & {_stem(word) for word in words}:
         return "It says nothing of what it cites."
     strange = [word for word in words if _stem(word) not in known]
     if len(strange) > 1 and len(strange) > 0.5 * len(words):
@@ -331,7 +331,7 @@ def _glossary() -> frozenset[str]:
 
 @lru_cache
 def _topic(name: str) -> frozenset[str]:
-    return frozenset(_stem(word) for word in re.findall(r"[a-z]{4,}", wording.SUBJECTS[name].pattern))
+    return frozenset(_stem(word) for word in re.findall(r"[a-z]{4,}", about.SUBJECTS[name].pattern))
 
 
 @lru_cache(maxsize=8192)

@@ -72,7 +72,7 @@ _COMPARE: Final = re.compile(
     r"\bcompar\w+|\bsame (?:picture|image|photo\w*|file) as\b|\b(?:second|other|another) (?:picture|image|photo)", _I
 )
 _RUN: Final = re.compile(
-    r"\b(?:re-?run|run|use|try|apply|start|launch|execute|perform|call|invoke|do|redo|repeat)\b", _I
+    r"\b(?:re-?run|run|use|try|apply|start|launch|execute|perform|call|invoke|do(?! not\b|n't)|redo|repeat)\b", _I
 )
 _NOT_AN_ORDER: Final = re.compile(
     r"\b(?:why|how|when|what|which|who|did(?:n't)?|do(?:es)?(?:n't)? you|don'?t|do not|does|not|never|without|if|was"

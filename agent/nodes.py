@@ -14,7 +14,7 @@ from langgraph.types import Command, Send
 from agent import grounding, planning, probes
 from agent.planning import Standing
 from agent.review import asks_for_review
-from agent.stability import WORDS, settle
+from agent.stability import WORDS, as_evidence, settle
 from agent.state import Context, Shown, State, Task
 from agent.telemetry import log, step
 from agent.verdict import Artifact, PlanStep, Report, Sentence
@@ -232,7 +232,9 @@ async def fuse(state: State, runtime: Run) -> State:
             calibration=given.calibration,
             plan=plan,
         )
+    steadiness = as_evidence(stability)
     return {
+        "evidence": () if steadiness is None else (steadiness,),
         "verdict": fused.verdict, "contributions": fused.contributions, "stability": stability, "weighed": last,
         "timings": timings,
     }  # fmt: skip

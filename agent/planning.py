@@ -27,7 +27,7 @@ LOOK_COST: Final = 200.0
 FIRST: Final = "provenance"
 FIRST_CAP: Final = 10.0
 """Most cost units at which provenance is read before anything else is begun."""
-CORE_MOST: Final = 60.0
+CORE_MOST: Final = 150.0
 """Most cost units a megapixel of a core tool; a dearer one must be worth its cost."""
 WORTH: Final[Mapping[Level, float]] = {"quick": 0.0, "standard": 1000.0, "thorough": float("inf")}
 """Cost units that a sure change of the label is worth (1000 are about ten seconds on one core)."""

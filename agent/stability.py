@@ -17,7 +17,7 @@ from agent.conflicts import QUESTIONS
 from agent.fusion import UNTRIED, Fused
 from agent.state import Shown
 from agent.verdict import ImageFacts, Label, PlanStep, SecondLook, Stability
-from tools.contract import Evidence
+from tools.contract import Evidence, Finding, Number
 from tools.views import DEGRADATIONS, Degradation, conditions
 
 STEP: Final = "stability"
@@ -233,3 +233,20 @@ def margins(fused: Fused, stability: Stability) -> dict[str, float]:
         looks = [look.likelihood_ratio.get(question, 1.0) for look in stability.looks if look.scores]
         out[question] = min(sign * math.log(value) for value in (ratio, *looks))
     return out
+
+
+def as_evidence(stability: Stability) -> Evidence | None:
+    """What second looks showed, as something that a sentence can cite; None where none was made or can be told of.
+
+    It is about the verdict and not about the picture: a `context` that no fusion weighs.
+    """
+    if not stability.looks:
+        return None
+    numbers: dict[str, Number] = {
+        f"p_generated_{look.kind}": round(look.p_generated, 2) for look in stability.looks if look.scores
+    }
+    finding = Finding(text=stability.because, severity="moderate" if stability.flips else "info", numbers=numbers)
+    return Evidence(
+        id=STEP, detector=STEP, version="1", target="context", findings=(finding,), blind=False,
+        abstained_because="It tells how steady the other evidence is, and judges nothing itself.",
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 It writes when there is no model, when a model fails, and in place of an answer that grounding refused. Everything it
 says of the picture is a number of the verdict or a finding in the tool's own words; `agent.grounding` passes all of it.
+Which sentence is said when stands here; the sentences themselves stand in `agent/languages/`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.basis import HOUSE_RULES, VERDICT
+from agent.basis import VERDICT
+from agent.language import ENGLISH, Number, Phrase, Quote, Role, Several, Slot, Word, language
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
 from agent.wording import likelihood_words
 from tools.contract import Evidence, Finding
@@ -57,136 +59,159 @@ class TemplateNarrator:
     def narrate(
         self, verdict: Verdict, evidence: Sequence[Evidence], contributions: Sequence[Contribution] = ()
     ) -> tuple[Sentence, ...]:
-        """The explanation: the answer, the reasons by strength, what speaks against, and the limits."""
-        return (
-            self.answer_first(verdict, evidence),
-            *self._answer_notes(verdict),
-            *self.reasons(verdict, evidence, contributions),
-            *self.limits(verdict, evidence),
-        )
+        """The explanation: the answer, the reasons by strength, what speaks against, what the number means, limits."""
+        return _english(narration(verdict, evidence, contributions))
 
     def answer_first(self, verdict: Verdict, evidence: Sequence[Evidence] = ()) -> Sentence:
         """The answer in one sentence."""
-        if verdict.decided_by == "provenance" and verdict.label in ("authentic", "edited", "generated"):
-            says = {"authentic": "that a camera captured the picture", "edited": "that the picture was edited"}.get(
-                verdict.label, "that the picture was generated"
-            )
-            signed = [item.id for item in evidence if any(c.rank == "trusted" for c in item.claims)]
-            text = f"A signer on the trust list states {says}, and this signature decides the verdict."
-            return Sentence(text=text, cites=(VERDICT, *signed), role="answer")
-        question, p, interval = _question(verdict)
-        prior = _prior(verdict)
-        low, high = (_p(bound) for bound in interval)
-        told = f"{prior} the probability is {_p(p)} (90 % interval {low} to {high})"
-        match verdict.label:
-            case "no_evidence":
-                text = f"No evidence of weight was found that the picture was generated: {told}. {HOUSE_RULES[0]}."
-            case "inconclusive" if interval == (0.0, 1.0):
-                text = (
-                    f"The evidence does not settle whether the picture was {question}: nothing found here has any "
-                    f"weight, and the probability is the prior unchanged, {_p(p)}."
-                )
-            case "inconclusive":
-                text = (
-                    f"The evidence does not settle whether the picture was {question}: {told}, which is "
-                    f"{likelihood_words(p)}."
-                )
-            case "laundered":
-                text = (
-                    f"The evidence fits a picture that passed through a generative model after it was taken: "
-                    f"{told} that it was generated."
-                )
-            case _:
-                text = f"It is {likelihood_words(p)} that the picture was {question}: {told}."
-        return Sentence(text=text, cites=(VERDICT,), role="answer")
-
-    def _answer_notes(self, verdict: Verdict) -> Iterable[Sentence]:
-        if verdict.decided_by == "provenance":
-            yield _house(1)
-        if verdict.abstained_because:
-            yield Sentence(text=_stop(verdict.abstained_because), cites=(VERDICT,), role="limits")
+        return answer_phrase(verdict, evidence).sentence(language(ENGLISH))
 
     def reasons(
         self, verdict: Verdict, evidence: Sequence[Evidence], contributions: Sequence[Contribution]
     ) -> tuple[Sentence, ...]:
         """What speaks for the answer, strongest first; what speaks against it; what was seen but has no weight."""
-        question, p, _ = _question(verdict)
-        leans = 1 if p >= 0.5 else -1
-        by_id = {item.id: item for item in evidence}
-        ranked = sorted(
-            (entry for entry in contributions if abs(entry.decibans) >= _LEAST and entry.evidence_id in by_id),
-            key=lambda entry: (entry.target != question, -abs(entry.decibans), entry.evidence_id),
-        )
-        spoken: dict[bool, list[Sentence]] = {True: [], False: []}
-        told: set[str] = set()
-        if verdict.decided_by == "provenance":
-            for item in evidence:
-                if any(claim.rank == "trusted" for claim in item.claims):
-                    told.add(item.id)
-                    spoken[True] += [said for said in [_unweighed(item)] if said]
-        for entry in ranked:
-            item = by_id[entry.evidence_id]
-            told.add(item.id)
-            if verdict.decided_by == "provenance" and any(claim.rank == "trusted" for claim in item.claims):
-                continue  # a signature that decides is told by what it says, not by odds
-            with_it = entry.target != question or entry.llr * leans > 0
-            spoken[with_it].append(_weighed(item, entry, "reason" if with_it else "against"))
-        rest = [item for item in evidence if item.id not in told]
-        unweighed = [sentence for item in rest if (sentence := _unweighed(item))]
-        conflicts = [
-            Sentence(
-                text=f"The evidence disagrees: “{conflict.text}”",
-                cites=(*_known(conflict.evidence_ids, by_id), VERDICT),
-                role="against",
-            )
-            for conflict in verdict.conflicts
-        ]
-        context = [sentence for sentence in unweighed if sentence.role == "reason"]
-        silent = [sentence for sentence in unweighed if sentence.role != "reason"]
-        return (*spoken[True], *spoken[False], *conflicts, *context, *silent)
+        return _english(_reasons(verdict, evidence, contributions))
 
     def limits(self, verdict: Verdict, evidence: Sequence[Evidence], *, every: bool = False) -> tuple[Sentence, ...]:
         """What gave no judgement, what limits the tools that did, and what was not examined (`every` item of it)."""
-        out = []
-        for item in evidence:
-            if item.abstained_because is not None and item.target != "context":
-                out.append(_limit(f"{_tool(item)} gave no judgement: “{item.abstained_because}”", item.id))
-        for item in evidence:
-            if item.abstained_because is None and item.limits:
-                out.append(_limit(f"A limit of {_tool(item).lower()}: “{item.limits[0]}”", item.id))
-        missing = [text.rstrip(" .") for text in verdict.not_examined]
-        if every:
-            out += [_limit(f"Not examined: {text}.", VERDICT) for text in missing]
-        elif missing:
-            more = "; and more, which the verdict lists" if len(missing) > _TOLD else ""
-            out.append(_limit(f"Not examined: {'; '.join(missing[:_TOLD])}{more}.", VERDICT))
-        return tuple(out)
+        return _english(_limits(verdict, evidence, every=every))
 
     def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
         """Answers a follow-up from the case; what the case does not hold is said not to be there."""
         asked = question[:2000]
         intent = next((name for name, pattern in _QUESTIONS if pattern.search(asked)), None)
         verdict, evidence, contributions = report.verdict, report.evidence, report.contributions
-        first = self.answer_first(verdict, evidence)
+        first = answer_phrase(verdict, evidence)
         match intent:
             case "why":
-                return (first, *self.reasons(verdict, evidence, contributions))
+                return _english((first, *_reasons(verdict, evidence, contributions)))
             case "where":
-                return _places(evidence)
+                return _english(_places(evidence))
             case "sure":
-                return (first, *_how_sure(verdict), *self._answer_notes(verdict))
+                return _english((first, *_how_sure(verdict), *_answer_notes(verdict)))
             case "limits":
-                return self.limits(verdict, evidence, every=True) or (
-                    _limit("The case lists nothing that was not examined.", VERDICT),
+                return _english(
+                    _limits(verdict, evidence, every=True) or (Phrase("limits", "none_listed", (VERDICT,), "limits"),)
                 )
             case "tools":
-                return _tools(evidence)
+                return _english(_tools(evidence))
             case "change":
-                return _what_would_change(verdict, contributions)
+                return _english(_what_would_change(verdict, contributions))
             case "verdict":
-                return (first, *self._answer_notes(verdict))
+                return _english((first, *_answer_notes(verdict)))
             case _:
-                return (_house(5), _house(6))
+                return _english((_house(5), _house(6)))
+
+
+def narration(
+    verdict: Verdict, evidence: Sequence[Evidence], contributions: Sequence[Contribution] = ()
+) -> tuple[Phrase, ...]:
+    """The explanation as phrases, for any language: `TemplateNarrator.narrate` gives the English ones."""
+    return (
+        answer_phrase(verdict, evidence),
+        *_answer_notes(verdict),
+        *_reasons(verdict, evidence, contributions),
+        *_meaning(verdict),
+        *_limits(verdict, evidence),
+    )
+
+
+def _english(phrases: Iterable[Phrase]) -> tuple[Sentence, ...]:
+    return tuple(phrase.sentence(language(ENGLISH)) for phrase in phrases)
+
+
+def answer_phrase(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> Phrase:
+    """The answer in one phrase."""
+    if verdict.decided_by == "provenance" and verdict.label in ("authentic", "edited", "generated"):
+        signed = [item.id for item in evidence if any(claim.rank == "trusted" for claim in item.claims)]
+        return Phrase("answer", f"signed_{verdict.label}", (VERDICT, *signed), "answer")
+    question, p, interval = _question(verdict)
+    low, high = (Number(_p(bound)) for bound in interval)
+    slots: dict[str, Slot] = {
+        "prior": _prior(verdict), "p": Number(_p(p)), "low": low, "high": high,
+        "likelihood": Word("likelihood", likelihood_words(p)),
+    }  # fmt: skip
+    key: str
+    match verdict.label:
+        case "no_evidence" | "laundered":
+            key = verdict.label
+        case "inconclusive":
+            key = f"nothing_{question}" if interval == (0.0, 1.0) else f"open_{question}"
+        case _:
+            key = f"label_{question}"
+    return Phrase("answer", key, (VERDICT,), "answer", slots)
+
+
+def _answer_notes(verdict: Verdict) -> Iterable[Phrase]:
+    if verdict.decided_by == "provenance":
+        yield _house(1)
+    if verdict.abstained_because:
+        text = _stop(verdict.abstained_because)
+        yield Phrase("limits", "left_open", (VERDICT,), "limits", {"text": Quote(text, marked=False)})
+
+
+def _reasons(
+    verdict: Verdict, evidence: Sequence[Evidence], contributions: Sequence[Contribution]
+) -> tuple[Phrase, ...]:
+    """What speaks for the answer, strongest first; against it; on the other question; and what has no weight."""
+    question, p, _ = _question(verdict)
+    leans = 1 if p >= 0.5 else -1
+    by_id = {item.id: item for item in evidence}
+    ranked = sorted(
+        (entry for entry in contributions if abs(entry.decibans) >= _LEAST and entry.evidence_id in by_id),
+        key=lambda entry: (-abs(entry.decibans), entry.evidence_id),
+    )
+    spoken: dict[Role, list[Phrase]] = {"reason": [], "against": [], "context": []}
+    told: set[str] = set()
+    if verdict.decided_by == "provenance":
+        for item in evidence:
+            if any(claim.rank == "trusted" for claim in item.claims):
+                told.add(item.id)
+                spoken["reason"] += [said for said in [_unweighed(item, "reason")] if said]
+    for entry in ranked:
+        item = by_id[entry.evidence_id]
+        told.add(item.id)
+        if verdict.decided_by == "provenance" and any(claim.rank == "trusted" for claim in item.claims):
+            continue  # a signature that decides is told by what it says, not by odds
+        role: Role = "context" if entry.target != question else "reason" if entry.llr * leans > 0 else "against"
+        spoken[role].append(_weighed(item, entry, role))
+    rest = [item for item in evidence if item.id not in told]
+    unweighed = [phrase for item in rest if (phrase := _unweighed(item, "context"))]
+    conflicts = [
+        Phrase("reason", key, (*_known(conflict.evidence_ids, by_id), VERDICT), "against", {"quote": Quote(text)})
+        for conflict in verdict.conflicts
+        for key, text in (("disagrees", conflict.text), ("disagrees_more", _more(conflict.beyond, conflict.outcome)))
+        if text
+    ]
+    context = [phrase for phrase in unweighed if phrase.role == "context"]
+    silent = [phrase for phrase in unweighed if phrase.role != "context"]
+    return (*spoken["reason"], *spoken["against"], *conflicts, *spoken["context"], *context, *silent)
+
+
+def _more(beyond: str, outcome: str) -> str:
+    return f"{beyond} {outcome}".strip()
+
+
+def _limits(verdict: Verdict, evidence: Sequence[Evidence], *, every: bool = False) -> tuple[Phrase, ...]:
+    out = []
+    for item in evidence:
+        if item.abstained_because is not None and item.target != "context":
+            slots: dict[str, Slot] = {"tool": _tool(item), "quote": Quote(item.abstained_because)}
+            out.append(Phrase("limits", "no_judgement", (item.id,), "limits", slots))
+    for item in evidence:
+        if item.abstained_because is None and item.limits:
+            slots = {"tool_low": _tool(item, "_low"), "quote": Quote(item.limits[0])}
+            out.append(Phrase("limits", "limit_of", (item.id,), "limits", slots))
+    missing = [Quote(text.rstrip(" ."), marked=False) for text in verdict.not_examined]
+    if every:
+        out += [_missing("not_examined", (text,)) for text in missing]
+    elif missing:
+        out.append(_missing("not_examined_more" if len(missing) > _TOLD else "not_examined", missing[:_TOLD]))
+    return tuple(out)
+
+
+def _missing(key: str, items: Sequence[Slot]) -> Phrase:
+    return Phrase("limits", key, (VERDICT,), "limits", {"items": Several(tuple(items), "; ")})
 
 
 def _question(verdict: Verdict) -> tuple[str, float, tuple[float, float]]:
@@ -203,24 +228,24 @@ def _p(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _prior(verdict: Verdict) -> str:
-    return "given a 50:50 prior," if verdict.prior == 0.5 else f"given a prior of {verdict.prior:g},"
+def _prior(verdict: Verdict) -> Word:
+    if verdict.prior == 0.5:
+        return Word("prior", "even")
+    return Word("prior", "other", {"prior": Number(f"{verdict.prior:g}")})
 
 
 def _stop(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _house(index: int) -> Sentence:
-    return Sentence(text=f"{HOUSE_RULES[index]}.", cites=(VERDICT,), role="limits")
+def _house(index: int) -> Phrase:
+    return Phrase("house", str(index), (VERDICT,), "limits")
 
 
-def _limit(text: str, cite: str) -> Sentence:
-    return Sentence(text=text, cites=(cite,), role="limits")
-
-
-def _tool(item: Evidence) -> str:
-    return f"The {item.detector.replace('_', ' ')} tool"
+def _tool(item: Evidence, ending: str = "") -> Word:
+    if item.detector == "stability":
+        return Word("words", f"stability{ending}")
+    return Word("words", f"tool{ending}", {"name": item.detector.replace("_", " ")})
 
 
 def _known(ids: Iterable[str], by_id: dict[str, Evidence]) -> list[str]:
@@ -236,72 +261,107 @@ def _telling(item: Evidence, wanted: tuple[str, ...]) -> Finding | None:
     )
 
 
-def _weighed(item: Evidence, entry: Contribution, role: str) -> Sentence:
+def _weighed(item: Evidence, entry: Contribution, role: Role) -> Phrase:
     factor = math.exp(min(abs(entry.llr), 50.0))
-    fold = f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
-    raises = "raises" if entry.llr > 0 else "lowers"
-    size = f"{fold}-fold ({abs(entry.decibans):.1f} decibans)"
-    text = f"{_tool(item)} {raises} the odds that the picture was {entry.target} {size}"
+    fold = Number(f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}")
+    begin = Word(
+        "reason", f"{'raises' if entry.llr > 0 else 'lowers'}_{entry.target}",
+        {"tool": _tool(item), "fold": fold, "decibans": Number(f"{abs(entry.decibans):.1f}")},
+    )  # fmt: skip
     finding = _telling(item, (entry.target,) if entry.llr > 0 else ("camera",))
-    text += f": “{finding.text}”" if finding else "."
-    return Sentence.model_validate({"text": text, "cites": (item.id,), "role": role})
+    if finding is None:
+        return Phrase("reason", "ends", (item.id,), role, {"begin": begin})
+    slots: dict[str, Slot] = {"begin": begin, "quote": Quote(finding.text)}
+    place = _place(item, finding) if entry.llr > 0 else None
+    if place is None:
+        return Phrase("reason", "says", (item.id,), role, slots)
+    return Phrase("reason", "says_at", (item.id,), role, slots | {"place": place})
 
 
-def _unweighed(item: Evidence) -> Sentence | None:
+def _place(item: Evidence, finding: Finding) -> Word | None:
+    """Where a tool that raises the odds saw most: the place of the finding that is told, or else of its strongest."""
+    marked = [each for each in item.findings if each.region is not None and each.polarity not in ("neutral", "camera")]
+    told = finding if finding in marked else max(marked, key=lambda each: _SEVERITY[each.severity], default=None)
+    if told is None or told.region is None or told.region.covers_most:
+        return None
+    return Word("place", told.region.place)
+
+
+def _unweighed(item: Evidence, role: Role) -> Phrase | None:
     finding = _telling(item, ("generated", "edited", "camera"))
     if finding is None:
         return None
+    slots: dict[str, Slot] = {"tool": _tool(item), "quote": Quote(finding.text)}
+    if item.detector == "stability" or item.claims or (item.target == "context" and item.abstained_because is None):
+        return Phrase("reason", "reports", (item.id,), role, slots)
     if item.abstained_because is not None:
         if _SEVERITY[finding.severity] == 0 and finding.polarity == "neutral":
             return None
-        text = f"{_tool(item)} gave no judgement, and reports: “{finding.text}”"
-        return Sentence(text=text, cites=(item.id,), role="limits")
-    if item.target == "context" or item.claims:
-        text = f"{_tool(item)} reports: “{finding.text}”"
-        return Sentence(text=text, cites=(item.id,), role="reason")
-    text = f"{_tool(item)} adds next to nothing to the verdict, and reports: “{finding.text}”"
-    return Sentence(text=text, cites=(item.id,), role="limits")
+        return Phrase("reason", "reports_silent", (item.id,), "limits", slots)
+    if not item.blind:
+        return Phrase("reason", "again", (item.id,), role, slots)
+    return Phrase("reason", "reports_nothing", (item.id,), "limits", slots)
 
 
-def _places(evidence: Sequence[Evidence]) -> tuple[Sentence, ...]:
+def _places(evidence: Sequence[Evidence]) -> tuple[Phrase, ...]:
     out = []
     for item in evidence:
         for finding in item.findings:
             if finding.region is not None and not finding.region.covers_most and finding.polarity != "neutral":
-                text = f"{_tool(item)} marks a place at the {finding.region.place}: “{finding.text}”"
-                out.append((_SEVERITY[finding.severity], Sentence(text=text, cites=(item.id,))))
+                slots: dict[str, Slot] = {
+                    "tool": _tool(item), "place": Word("place", finding.region.place), "quote": Quote(finding.text)
+                }  # fmt: skip
+                out.append((_SEVERITY[finding.severity], Phrase("asked", "marks", (item.id,), "reason", slots)))
     if not out:
-        return (_limit("No tool marked a place in this picture.", VERDICT),)
-    return tuple(sentence for _, sentence in sorted(out, key=lambda pair: -pair[0])[:6])
+        return (Phrase("asked", "no_place", (VERDICT,), "limits"),)
+    return tuple(phrase for _, phrase in sorted(out, key=lambda pair: -pair[0])[:6])
 
 
-def _how_sure(verdict: Verdict) -> Iterable[Sentence]:
+def _meaning(verdict: Verdict) -> Iterable[Phrase]:
+    """What the number means, in plain words; nothing where nothing was weighed or a signature decided."""
+    question, p, interval = _question(verdict)
+    if verdict.decided_by == "provenance" or interval == (0.0, 1.0):
+        return
+    slots: dict[str, Slot] = {"share": _share(p), "prior": Number(f"{verdict.prior:g}")}
+    yield Phrase("limits", f"meaning_{question}", (VERDICT,), "limits", slots)
+    yield _confidence(verdict)
+
+
+def _share(p: float) -> Word:
+    """A probability as a count: `83 in 100`, `3 in 10,000`."""
+    digits = len(_p(p)) - 2
+    return Word("words", "share", {"n": Number(f"{round(p * 10**digits):,}"), "of": Number(f"{10**digits:,}")})
+
+
+def _confidence(verdict: Verdict) -> Phrase:
+    graded = Word("words", "quoted", {"word": Word("confidence", verdict.confidence)})
+    return Phrase("limits", "confidence", (VERDICT,), "limits", {"quote": graded})
+
+
+def _how_sure(verdict: Verdict) -> Iterable[Phrase]:
     if verdict.decided_by == "provenance":
         return
     question, p, interval = _question(verdict)
-    low, high = (_p(bound) for bound in interval)
-    text = (
-        f"Before any evidence the probability that the picture was {question} was set to a prior of {verdict.prior:g}; "
-        f"the evidence moves it to {_p(p)}, and the 90 % interval runs from {low} to {high}."
-    )
-    yield Sentence(text=text, cites=(VERDICT,))
-    yield Sentence(
-        text=f"Confidence in this verdict is graded “{verdict.confidence}”.", cites=(VERDICT,), role="limits"
-    )
+    low, high = (Number(_p(bound)) for bound in interval)
+    slots: dict[str, Slot] = {"prior": Number(f"{verdict.prior:g}"), "p": Number(_p(p)), "low": low, "high": high}
+    yield Phrase("limits", f"moves_{question}", (VERDICT,), "reason", slots)
+    yield _confidence(verdict)
 
 
-def _tools(evidence: Sequence[Evidence]) -> tuple[Sentence, ...]:
+def _tools(evidence: Sequence[Evidence]) -> tuple[Phrase, ...]:
     out = []
     judged = [item for item in evidence if item.abstained_because is None]
-    silent = [item for item in evidence if item.abstained_because is not None]
-    for items, told in ((judged, "These tools reported on the picture"), (silent, "These tools gave no judgement")):
+    silent = [item for item in evidence if item.abstained_because is not None and item.detector != "stability"]
+    for key, items in (("judged", judged), ("silent", silent)):
         if items:
-            names = ", ".join(f"{item.detector} (version {item.version})" for item in items)
-            out.append(Sentence(text=f"{told}: {names}.", cites=tuple(item.id for item in items), role="limits"))
-    return tuple(out) or (_limit("No tool reported on this picture.", VERDICT),)
+            names = Several(
+                tuple(Word("asked", "version", {"tool": item.detector, "version": item.version}) for item in items)
+            )
+            out.append(Phrase("asked", key, tuple(item.id for item in items), "limits", {"tools": names}))
+    return tuple(out) or (Phrase("asked", "no_tool", (VERDICT,), "limits"),)
 
 
-def _what_would_change(verdict: Verdict, contributions: Sequence[Contribution]) -> tuple[Sentence, ...]:
+def _what_would_change(verdict: Verdict, contributions: Sequence[Contribution]) -> tuple[Phrase, ...]:
     question, p, _ = _question(verdict)
     ratio = next((value for name, value in verdict.likelihood_ratio.items() if name == question), None)
     entries = [entry for entry in contributions if entry.target == question and abs(entry.decibans) >= _LEAST]
@@ -310,11 +370,8 @@ def _what_would_change(verdict: Verdict, contributions: Sequence[Contribution]) 
         for entry in sorted(entries, key=lambda each: -abs(each.decibans))[:3]:
             odds = math.log(ratio) - entry.llr + math.log(verdict.prior / (1 - verdict.prior))
             without = 1 / (1 + math.exp(-odds))
-            text = (
-                f"Without the {entry.evidence_id} evidence the probability that the picture was {question} would be "
-                f"{_p(without)}; with it, the probability is {_p(p)}."
-            )
-            out.append(Sentence(text=text, cites=(entry.evidence_id, VERDICT)))
+            slots: dict[str, Slot] = {"id": entry.evidence_id, "without": Number(_p(without)), "p": Number(_p(p))}
+            out.append(Phrase("asked", f"without_{question}", (entry.evidence_id, VERDICT), "reason", slots))
     if verdict.decided_by == "fusion":
         out.append(_house(2))
     out.append(_house(3))

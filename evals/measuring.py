@@ -18,6 +18,7 @@ from agent.verdict import Verdict
 from evals import breakdown, figures, leaks, metrics, scoring
 from evals.costs import Call
 from evals.datasets import Item
+from evals.examiner import Case, Examiner
 from evals.figures import Array, Table
 from evals.peers import Handout, Peer, ask
 from evals.protocols import Drawn, Sample, drawn
@@ -40,6 +41,7 @@ class Measured:
     Attributes:
         pictures: Names, in the order of the table's rows.
         hashes: SHA-256 of each picture's first file as it was scored, by name and protocol.
+        cases: What the agent's own plan made of undisturbed files, by picture and draw; empty where it was not run.
     """
 
     spec: ProtocolSpec
@@ -52,6 +54,7 @@ class Measured:
     weights: dict[str, str]
     hashes: dict[str, str]
     files: int
+    cases: dict[tuple[str, int], Case] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ def measure(
     peer_timeout_s: float,
     work: Path,
     say: Callable[[str], None],
+    examiner: Examiner | None = None,
 ) -> Measured:
     """Scores every file of a protocol with every system; see `evals.run.run` for the arguments."""
     source = drawn(spec, data, limit=limit, seed=plan.seed, given=given, work=work)
@@ -93,6 +97,7 @@ def measure(
     weights: dict[str, str] = {}
     hashes: dict[str, str] = {}
     maps: dict[str, dict[str, tuple[float, float]]] = {}
+    cases: dict[tuple[str, int], Case] = {}
     handout = Handout(plan.seed) if peers else None
     handed: dict[str, tuple[str, int]] = {}
     last = time.perf_counter()
@@ -108,7 +113,9 @@ def measure(
         except OSError:  # Pillow alone cannot open it (HEIC); the tools could
             rows.append((-1.0,) * len(leaks.FEATURES))
         judged = scoring.verdict(said.values(), plan.prior, calibration)
-        calls[key] = judged.label
+        if examiner is not None and spec.against is None:
+            cases[key] = examiner.examine(sample.data, said)
+        calls[key] = cases[key].verdict.label if key in cases else judged.label
         lengths[key] = float(len(sample.data))
         pile.add("agent", "agent", key, _asked(judged, spec.question), _asked(judged, spec.question))
         _tools(pile, key, said, spec, plan, calibration)
@@ -143,7 +150,7 @@ def measure(
         np.array(rows).reshape(-1, len(leaks.FEATURES)), labels, [s.pair or s.picture for s in samples],
         seed=plan.seed, draws=plan.bootstrap,
     )  # fmt: skip
-    return Measured(spec, source, table, pictures, audited, peer_runs, costs, weights, hashes, len(samples))
+    return Measured(spec, source, table, pictures, audited, peer_runs, costs, weights, hashes, len(samples), cases)
 
 
 def _asked(verdict: Verdict, question: Target) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from evals import rivals
 from evals.figures import MEASURES
 from evals.results import LEAK_BAR, Figure, Leak, ProtocolResult, RunResult, System
 from tools.errors import ConfigurationError
@@ -289,6 +290,7 @@ def _run(result: RunResult) -> list[str]:
             for question, best in result.best.items()
         ),
         *_targets(result),
+        *rivals.markdown(result, table, shown),
     ]
     for protocol in result.protocols:
         if protocol.against is None:

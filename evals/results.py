@@ -142,6 +142,61 @@ class Flips(Frozen):
     withheld: int
 
 
+class Rival(Frozen):
+    """One of the three that are compared, on the same files.
+
+    Attributes:
+        units: Mean cost units a file.
+        risk: Error rate on the surest `evals.figures.COVERAGE` of files; the agent is as sure as its most cautious
+            look.
+    """
+
+    name: str
+    auroc: Figure
+    risk: Figure
+    units: float
+
+
+class Compared(Difference):
+    """The agent against a rival, with what follows for the bar that was set before."""
+
+    bar: float
+    outcome: Literal["not inferior", "inferior", "open"]
+
+
+class Withheld(Frozen):
+    """Files whose verdict a disturbance that is not probed turned round, and whether the agent had left them open.
+
+    Attributes:
+        at_coverage: Share of the flipped that are not among the surest `evals.figures.COVERAGE` of files.
+    """
+
+    protocol: str
+    flips: Flips
+    share: float | None
+    at_coverage: float | None
+
+
+class Examination(Frozen):
+    """The agent's row in the model card.
+
+    Attributes:
+        coverage: Share of files with a label.
+        open_for: Why the others were left open, by number of files.
+        steps: How often each step was taken, by name; of `files`.
+    """
+
+    protocol: str
+    pictures: int
+    files: int
+    coverage: float
+    open_for: dict[str, int]
+    steps: dict[str, int]
+    rivals: tuple[Rival, ...]
+    compared: tuple[Compared, ...]
+    withheld: tuple[Withheld, ...] = ()
+
+
 class ProtocolResult(Frozen):
     """One protocol.
 
@@ -267,6 +322,7 @@ class RunResult(Frozen):
     costs: dict[str, Cost]
     peers: tuple[PeerRun, ...]
     notes: tuple[str, ...]
+    examinations: tuple[Examination, ...] = ()
 
 
 def curve(x: Sequence[float], y: Sequence[float], most: int = 80) -> Curve:

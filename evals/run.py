@@ -24,10 +24,11 @@ from agent.settings import Settings
 from evals import layouts, page, report, suite
 from evals.costs import costs_of
 from evals.datasets import Item
+from evals.examiner import Examiner, examination, withheld
 from evals.figures import Table
 from evals.measuring import Measured, measure, summarise
 from evals.peers import Peer
-from evals.results import Best, Figure, PeerRun, ProtocolResult, RunResult, Target
+from evals.results import Best, Examination, Figure, PeerRun, ProtocolResult, RunResult, Target
 from evals.scoring import Scorer
 from evals.suite import Suite, TargetSpec
 from tools.catalogue import detectors
@@ -79,7 +80,9 @@ def run(
     """
     calibration = calibration or load_calibration()
     taking_part = _chosen(plan, tools if tools is not None else detectors())
-    scorer = Scorer(taking_part, Budget(level=plan.budget, max_tiles=plan.max_tiles), kept)
+    budget = Budget(level=plan.budget, max_tiles=plan.max_tiles)
+    scorer = Scorer(taking_part, budget, kept)
+    examiner = Examiner(taking_part, budget, calibration, plan.prior, kept) if plan.examiner else None
     best = {spec.question: best_single(calibration, taking_part, spec.question) for spec in plan.protocol}
     protocols: list[ProtocolResult] = []
     tables: dict[str, tuple[Table, list[str]]] = {}
@@ -91,6 +94,7 @@ def run(
             measured = measure(
                 spec, plan, data, scorer, calibration, limit=limit, given=given, peers=peers,
                 peer_timeout_s=peer_timeout_s, work=work, say=_say if say else _silent,
+                examiner=examiner,
             )  # fmt: skip
             result = summarise(measured, plan, best[spec.question].tool, tables)
             tables[spec.name] = (measured.table, measured.pictures)
@@ -100,6 +104,8 @@ def run(
             (_say if say else _silent)(f"{spec.name}: done in {time.perf_counter() - began:.0f} s")
     finally:
         scorer.close()
+        if examiner is not None:
+            examiner.close()
     return RunResult(
         suite=plan.name, title=plan.title, made_by=made_by, suite_sha256=plan.sha256, seed=plan.seed, limit=limit,
         bootstrap=plan.bootstrap, prior=plan.prior, budget=plan.budget,
@@ -113,7 +119,30 @@ def run(
         interval=INTERVAL, protocols=tuple(protocols),
         targets=tuple(_judged(target, protocols) for target in plan.target),
         costs=costs_of([cost for m in every for cost in m.costs]), peers=tuple(peer_runs), notes=plan.notes,
+        examinations=_examinations(every, protocols, plan, best),
     )  # fmt: skip
+
+
+def _examinations(
+    every: Sequence[Measured],
+    protocols: Sequence[ProtocolResult],
+    plan: Suite,
+    best: Mapping[Literal["generated", "edited"], Best],
+) -> tuple[Examination, ...]:
+    """The agent's own plan against its rivals, for each protocol on which it was run."""
+    found = []
+    for measured in (m for m in every if m.cases):
+        made = examination(
+            measured.spec.name, measured.table, measured.pictures, measured.cases,
+            best[measured.spec.question].tool, seed=plan.seed, draws=plan.bootstrap,
+        )  # fmt: skip
+        turned = [
+            withheld(result.flips, measured, other.spec.name, other.table, other.pictures, plan.prior)
+            for other, result in zip(every, protocols, strict=True)
+            if other.spec.against == measured.spec.name and result.flips is not None
+        ]
+        found.append(made.model_copy(update={"withheld": tuple(turned)}))
+    return tuple(found)
 
 
 def _chosen(plan: Suite, tools: Mapping[str, Detector]) -> dict[str, Detector]:

@@ -106,6 +106,7 @@ class Suite(Frozen):
     Attributes:
         tools: Names of the tools that take part; empty for all of the catalogue.
         bootstrap: Replicates behind each interval.
+        examiner: Whether the agent's own plan and second looks are run, and held against its rivals.
         sha256: Of the file.
     """
 
@@ -117,6 +118,7 @@ class Suite(Frozen):
     budget: Literal["quick", "standard", "thorough"] = "standard"
     max_tiles: Annotated[int, Field(ge=1)] = 96
     tools: tuple[str, ...] = ()
+    examiner: bool = False
     protocol: Annotated[tuple[ProtocolSpec, ...], Field(min_length=1)]
     target: tuple[TargetSpec, ...] = ()
     notes: tuple[str, ...] = ()

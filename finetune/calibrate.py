@@ -285,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the calibration, or the score files of hand-made tools."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, default=Path("finetune/oof"), help="folder of <tool>.csv")
+    parser.add_argument("--reviewed", type=Path, help="folder of rows that finetune.reviewed wrote, to be added")
     parser.add_argument("--out", type=Path, help="calibration file to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score-tools", nargs="+", metavar="TOOL", help="write score files of these tools instead")
@@ -302,13 +303,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.out is None:
         parser.error("--out is missing: where shall the calibration be written?")
-    rows, digest = read(options.scores)
+    rows, digest = read(options.scores, options.reviewed)
     made = calibrate(
         rows,
         installed(),
         data_sha256=digest,
         seed=options.seed,
-        made_by=COMMAND + (f" --seed {options.seed}" if options.seed else ""),
+        made_by=COMMAND
+        + (f" --seed {options.seed}" if options.seed else "")
+        + (f" --reviewed {options.reviewed.name}" if options.reviewed else ""),
     )
     options.out.write_text(made.model_dump_json() + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(card(made), encoding="utf-8")

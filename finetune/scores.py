@@ -102,8 +102,10 @@ class Rows:
         return cls(**texts, y=y, jpeg_quality=quality, short_side=side, score=scores, met=met)
 
 
-def read(folder: Path) -> tuple[dict[str, Rows], str]:
+def read(folder: Path, reviewed: Path | None = None) -> tuple[dict[str, Rows], str]:
     """Every score file of a folder by tool, and the SHA-256 over their names and sorted contents.
+
+    Rows of `reviewed`, a folder that `finetune.reviewed` wrote, are added to those of the same tool.
 
     Raises:
         ConfigurationError: A file is not in the agreed form.
@@ -112,6 +114,9 @@ def read(folder: Path) -> tuple[dict[str, Rows], str]:
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.csv")):
         lines = path.read_text(encoding="utf-8").splitlines()
+        more = reviewed / path.name if reviewed is not None else None
+        if more is not None and more.is_file():
+            lines += more.read_text(encoding="utf-8").splitlines()[1:]
         digest.update("\n".join([path.name, *sorted(lines)]).encode())
         found[path.stem] = Rows.of(csv.DictReader(lines), path.name)
     return found, digest.hexdigest() if found else ""

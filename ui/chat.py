@@ -174,7 +174,10 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
 
         async def refreshed(number: str) -> Updates:
             """The verdict and its evidence once more: a question may have brought a new report."""
-            report = await explainer.report(number)
+            try:
+                report = await explainer.report(number)
+            except ExpositError:  # the answer has told of it
+                return {second: None}
             return {
                 verdict: cards.verdict(report, []),
                 why: gr.update(value=cards.explanation(report), visible=True),

@@ -186,7 +186,9 @@ class FakeExplainer(Explainer):
             yield Event(kind="sentence", case_id=case, text=sentence.text)
         yield Event(kind="report", case_id=case, text="Done.", data={"report": made.model_dump(mode="json")})
 
-    async def ask(self, case_id: str, question: str) -> Answer:
+    async def ask(
+        self, case_id: str, question: str, *, region: Region | None = None, picture: Submission | None = None
+    ) -> Answer:
         made = await self.report(case_id)
         sentence = Sentence(text="The residual noise in the centre is too even.", cites=("patch",))
         return Answer(
@@ -222,7 +224,13 @@ class FakeExplainer(Explainer):
         return self.held[case_id]
 
     async def cases(
-        self, *, limit: int = 50, before: datetime | None = None, sha256: str | None = None, label: Label | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: datetime | None = None,
+        sha256: str | None = None,
+        label: Label | None = None,
+        waiting: bool = False,
     ) -> list[CaseSummary]:
         found = [
             CaseSummary(
