@@ -179,7 +179,7 @@ def claim(report: Report) -> Rows:
 def why(report: Report) -> list[tuple[str, list[Sentence]]]:
     """The explanation, by what each sentence does."""
     roles = (
-        ("answer", "In short"), ("reason", "What speaks for it"), ("against", "What speaks against it"),
+        ("answer", "In short"), ("reason", "Reasons"), ("against", "What speaks against it"),
         ("limits", "Limits"),
     )  # fmt: skip
     found = [(heading, [each for each in report.explanation if each.role == role]) for role, heading in roles]

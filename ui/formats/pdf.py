@@ -206,13 +206,13 @@ def _scale(paper: _Paper, scale: content.Scale) -> None:
 
 
 def _picture(paper: _Paper, dossier: Dossier) -> None:
-    report = dossier.report
-    paper.head("The picture")
-    if dossier.picture is None:
+    report, shown = dossier.report, dossier.marked or dossier.picture
+    most = 125.0 if dossier.marked else 150.0
+    paper.head("The picture", keep=_size(paper, shown, most)[1] + 8 if shown else 14)
+    if dossier.picture is None or shown is None:
         paper.say(dossier.absent)
     else:
-        shown = dossier.marked or dossier.picture
-        _placed(paper, shown, overlay.alt_text(report), 125 if dossier.marked else 150)
+        _placed(paper, shown, overlay.alt_text(report), most)
         said = "With the regions that tools marked, shrunk for this report." if dossier.marked else (
             "Shrunk for this report. No tool marked a region."
         )  # fmt: skip
@@ -228,15 +228,21 @@ def _picture(paper: _Paper, dossier: Dossier) -> None:
 
 def _placed(paper: _Paper, data: bytes, alt: str, height: float) -> None:
     """A picture within the width of the text and `height` mm, on one page."""
+    width, tall = _size(paper, data, height)
+    if paper.will_page_break(tall + 8):
+        paper.add_page()
+    paper.image(io.BytesIO(data), w=width, h=tall, alt_text=paper.held(alt))
+    paper.ln(2)
+
+
+def _size(paper: _Paper, data: bytes, height: float) -> tuple[float, float]:
+    """Width and height in mm of a picture that fits the width of the text and `height`."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         width, tall = opened.size
     factor = min(paper.epw / width, height / tall)
-    if paper.will_page_break(tall * factor + 8):
-        paper.add_page()
-    paper.image(io.BytesIO(data), w=width * factor, h=tall * factor, alt_text=paper.held(alt))
-    paper.ln(2)
+    return width * factor, tall * factor
 
 
 def _mark(paper: _Paper, mark: content.Mark) -> None:
@@ -271,7 +277,7 @@ def _evidence(paper: _Paper, dossier: Dossier) -> None:
     paper.set_draw_color(205)
     paper.set_fill_color(255)
     with paper.table(
-        col_widths=(24, 14, 22, 20, 70), text_align=("LEFT", "LEFT", "LEFT", "RIGHT", "LEFT"), line_height=4.6,
+        col_widths=(24, 28, 22, 20, 64), text_align=("LEFT", "LEFT", "LEFT", "RIGHT", "LEFT"), line_height=4.6,
         padding=1.2, borders_layout="HORIZONTAL_LINES", headings_style=FontFace(emphasis=TextEmphasis.B),
     ) as table:  # fmt: skip
         for cells in (
@@ -379,10 +385,12 @@ def _beyond(paper: _Paper, dossier: Dossier) -> None:
             paper.plain(10)
             paper.set_x(paper.l_margin + 1.5)
             paper.cell(4, 5, "•")
-            paper.write(5, f"{link.name}: {link.what}. ")
+            said = f"{link.name}: {link.what}"
+            paper.multi_cell(0, 5, paper.held(said), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            paper.set_x(paper.l_margin + 5.5)
             paper.set_text_color(11, 87, 164)
-            paper.write(5, link.url, link=link.url)
-            paper.ln(5.8)
+            paper.cell(0, 5, link.url, link=link.url, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            paper.ln(0.8)
     paper.head("How to read this report")
     paper.points(content.READING)
 
