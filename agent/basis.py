@@ -96,6 +96,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     texts += [ref.caption for ref in item.maps]
     if item.abstained_because is not None:
         basis.abstained = True
+        basis.scored = basis.scored or (item.target == "context" and bool(item.findings))  # it tells, without judging
         texts.append(item.abstained_because)
     else:
         basis.scored = True

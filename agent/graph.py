@@ -69,7 +69,7 @@ def build_graph(*, model_timeout_s: float) -> Graph:
         error_handler=nodes.narrate_plainly,
     )
     graph.add_node("ground", nodes.ground)
-    graph.add_node("record", nodes.record, retry_policy=_retry(TryAgainError, attempts=4))
+    graph.add_node("record", nodes.record, retry_policy=_retry(TryAgainError), error_handler=nodes.could_not_record)
 
     graph.add_edge(START, "plan")
     graph.add_conditional_edges("plan", nodes.send, [*sent, "fuse", "narrate"])

@@ -87,15 +87,23 @@ class Language:
         filled = {name: self._fill(slot) for name, slot in (slots or {}).items()}
         return self.tables[section][key].format_map(filled)
 
+    def quoted(self, quote: Quote) -> str:
+        """What was said, in this language where the file has it, else as it was said."""
+        texts = self.tables["texts"]
+        said = texts.get(quote.text)
+        if said is None:  # without its stop, as one of several
+            whole = texts.get(f"{quote.text}.")
+            said = quote.text if whole is None else whole.removesuffix(".")
+        return f"{self.quotes[0]}{said}{self.quotes[1]}" if quote.marked else said
+
     def _fill(self, slot: Slot) -> str:
         match slot:
             case Word(section, key, slots):
                 return self.say(section, key, slots)
             case Number(text):
                 return text if self.decimal == "." else text.translate(_SWAPPED)
-            case Quote(text, marked):
-                said = self.tables["texts"].get(text) or self.tables["texts"].get(f"{text}.", text).removesuffix(".")
-                return f"{self.quotes[0]}{said}{self.quotes[1]}" if marked else said
+            case Quote():
+                return self.quoted(slot)
             case Several(items, between):
                 return between.join(self._fill(item) for item in items)
             case str():

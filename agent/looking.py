@@ -18,7 +18,9 @@ from agent.examining import original_of
 from agent.parts import Parts
 from agent.state import Shown
 from agent.verdict import ImageFacts, Report
+from agent.vision import Points
 from tools.contract import Conditional, Detector, Evidence, Finding, Region
+from tools.errors import ExpositError
 from tools.views import DEGRADATIONS, View, zoom_box
 
 _FILE_READERS: Final = frozenset({"provenance"})
@@ -118,6 +120,8 @@ async def in_a_box(parts: Parts, report: Report, names: Sequence[str], region: R
     whole = {item.id: item for item in (*report.evidence, *(first.evidence if first else ()))}
     number = 1 + max((int(item.id.rpartition(BOX)[2]) for item in report.evidence if BOX in item.id), default=0)
     boxed = [_boxed(item, whole.get(item.detector), shown, report.image, number) for item in found]
+    if not names and boxed:
+        boxed += await _pointed(parts, report, region, shown, number, notes)
     if boxed or there:
         notes.append(WEIGHTLESS)
     return Looked(
@@ -127,6 +131,22 @@ async def in_a_box(parts: Parts, report: Report, names: Sequence[str], region: R
         first.shown if first else (),
         tuple(there[tool.name] for tool in able if tool.name in there),
     )
+
+
+async def _pointed(
+    parts: Parts, report: Report, region: Region, shown: Region, number: int, notes: list[str]
+) -> list[Evidence]:
+    """What a model that can be asked about a place sees there; a note where it fails."""
+    if not isinstance(parts.vision, Points) or not parts.vision.can_look:
+        return []
+    original = await asyncio.to_thread(parts.originals.get, report.image.sha256)
+    try:
+        async with asyncio.timeout(parts.settings.vlm_timeout_s):
+            seen = await parts.vision.point(original, region)
+    except (ExpositError, TimeoutError) as error:
+        notes.append(f"The model that looks at pictures gave no answer about that part: {error or 'it took too long.'}")
+        return []
+    return [seen.model_copy(update={"id": f"{seen.detector}{BOX}{number}", "blind": False, "regions": (shown,)})]
 
 
 async def _degraded(parts: Parts, report: Report, new: Iterable[Evidence]) -> tuple[Shown, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from langgraph.errors import NodeError, NodeTimeoutError
+from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
@@ -21,7 +22,7 @@ from agent.verdict import Artifact, PlanStep, Report, Sentence
 from agent.vision import Points, Proposes, Vision
 from agent.workers import abstention
 from tools.contract import Detector, Evidence
-from tools.errors import ExpositError, ModelServerError
+from tools.errors import ExpositError, ModelServerError, TryAgainError
 
 Run = Runtime[Context]
 ASKED = f"{planning.LOOK}@{probes.QUESTION}"
@@ -297,9 +298,23 @@ def _grounded(state: State, drafted: tuple[Sentence, ...]) -> tuple[Any, Any]:
 
 async def record(state: State, runtime: Run) -> State:
     """Makes the report and stores it, in one transaction. Storing it twice changes nothing."""
-    given = runtime.context
+    report = _report(state, runtime.context)
+    await runtime.context.store.finish_case(report)
+    return {"report": report}
+
+
+async def could_not_record(state: State, runtime: Run, error: NodeError) -> Command[str]:
+    """The log stays locked: the person gets the report all the same, and it says that the log may lack it."""
+    if not isinstance(error.error, TryAgainError):
+        raise error.error
+    log.error("report_not_recorded", error=str(error.error))
+    why = f"The log of cases did not take this report, so that it may not be found again: {error.error}"
+    return Command(update={"report": _report(state, runtime.context).model_copy(update={"unrecorded": why})}, goto=END)
+
+
+def _report(state: State, given: Context) -> Report:
     evidence = state.get("evidence", ())
-    report = Report(
+    return Report(
         case_id=given.case_id,
         created_at=given.created_at,
         budget=given.budget.level,
@@ -320,8 +335,6 @@ async def record(state: State, runtime: Run) -> State:
         review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
         claim=given.claim,
     )
-    await given.store.finish_case(report)
-    return {"report": report}
 
 
 def artifacts(evidence: tuple[Evidence, ...]) -> tuple[Artifact, ...]:

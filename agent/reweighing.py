@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from agent.calibration import Calibration
 from agent.grounding import ground
 from agent.nodes import artifacts
-from agent.stability import Settled, settle
+from agent.stability import Settled, as_evidence, settle
 from agent.state import Shown, merge_evidence
 from agent.template import TemplateNarrator
 from agent.verdict import EarlierVerdict, PlanStep, Report
@@ -85,6 +85,9 @@ def revised(
     with_plan = report.model_copy(update={"plan": tuple(sorted([*steps, *asked], key=lambda each: each.tool))})
     evidence = merge_evidence(report.evidence, new)
     fused, stability = weighed(with_plan, evidence, calibration, shown=shown)
+    steadiness = as_evidence(stability)
+    if steadiness is not None:
+        evidence = merge_evidence(evidence, (steadiness,))
     template = TemplateNarrator()
     said = ground(
         template.narrate(fused.verdict, evidence, fused.contributions), fused.verdict, fused.contributions, evidence

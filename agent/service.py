@@ -183,7 +183,7 @@ class Explainer:
 
     async def _with_review(self, report: Report) -> Report:
         """Has a thread wait for a person where the report asks for one."""
-        if report.review_asked is not None:
+        if report.review_asked is not None and not report.unrecorded:
             try:
                 await self._reviews.ask(report, report.review_asked)
             except ExpositError as error:  # the log says that the case waits, and `review` opens the thread

@@ -272,6 +272,7 @@ class Report(Frozen):
     stability: Stability | None = None
     similar: tuple[Similar, ...] = ()
     similar_because: str = Field(default="", description="Why earlier cases were not looked through, where so.")
+    unrecorded: str = Field(default="", description="Why the log may lack this report; empty where it was stored.")
     versions: dict[str, str]
     timings: dict[str, Annotated[float, Field(ge=0)]] = Field(description="Milliseconds a step.")
     revision: Annotated[int, Field(ge=1)] = 1

@@ -15,6 +15,7 @@ PACKAGES = ("tools", "agent", "ui", "finetune", "evals")
 BEGIN, END = "<!-- tree: python docs/tree.py -->", "<!-- end of tree -->"
 OTHER = {
     "agent/migrations/": "Alembic: the tables' history.",
+    "agent/languages/": "The sentences of the plain template, one file a language.",
     "tools/trust/": "The C2PA trust list that ships, its source and its terms.",
     "tools/weights/": "Weights that were trained here, each with its card, and the pins of those that are fetched.",
     "evals/suites/": "What to measure: one TOML file a suite.",

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from types import ModuleType
 
 from tests.conftest import ROOT
 
 
-def test_the_tree_is_current() -> None:
-    specification = importlib.util.spec_from_file_location("docs_tree", ROOT / "docs" / "tree.py")
+def script(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+def test_the_tree_is_current() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert module.tree() in readme, "run: python docs/tree.py"
+    assert script("tree").tree() in readme, "run: python docs/tree.py"
+
+
+def test_the_graph_is_drawn_from_the_code_and_stays_short() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert script("graph").drawing() in readme, "run: python docs/graph.py"
+    assert len((ROOT / "agent" / "graph.py").read_text(encoding="utf-8").splitlines()) < 100
 
 
 def test_every_make_target_and_file_that_it_names_exists() -> None:

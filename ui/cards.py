@@ -14,7 +14,9 @@ from ui import overlay, words
 _SIGN: Final[dict[Label, str]] = {
     "generated": "◆", "edited": "◧", "laundered": "◈", "no_evidence": "○", "authentic": "✓", "inconclusive": "?",
 }  # fmt: skip
-_ROLES: Final = {"reason": "What speaks for it", "against": "What speaks against it", "limits": "Limits"}
+_ROLES: Final = {"reason": "What speaks for it", "against": "What speaks against it", "context": "Beside the question",
+    "limits": "Limits",
+}  # fmt: skip
 EMPTY: Final = (
     '<div class="ex-card ex-empty"><h2>How it works</h2><ol><li>Hand in a picture as it was found: a screenshot or a '
     "copy that was saved again has lost traces.</li><li>Several independent tools examine it, and what each found is "

@@ -54,6 +54,10 @@ Vlm = Annotated[
 def explain(
     image: Annotated[str, typer.Argument(help="A picture's file, or its web address (http or https).")],
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Print the explanation alone, in a few sentences.")] = False,
+    language: Annotated[
+        str | None, typer.Option(help="Print the explanation alone, in this language: en, de.", metavar="CODE")
+    ] = None,
     budget: Budget = None,
     vlm: Vlm = None,
     stakes: Annotated[
@@ -86,6 +90,10 @@ def explain(
     report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
+    elif short or language is not None:
+        from agent.explanation import render
+
+        sys.stdout.write(_guarded(lambda: render(report, form="short" if short else "full", code=language or "en")))
     else:
         from ui.report import show
 

@@ -11,7 +11,12 @@ from ui.formats import content
 if TYPE_CHECKING:
     from rich.console import Console
 
-_HEADINGS = (("reason", "Why"), ("against", "What speaks against it"), ("limits", "Limits"))
+_HEADINGS = (
+    ("reason", "Why"),
+    ("against", "What speaks against it"),
+    ("context", "Beside the question"),
+    ("limits", "Limits"),
+)
 
 
 def show(report: Report, console: Console) -> None:
@@ -29,7 +34,7 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"Why it is left open: {answer.abstained_because}"))
     for conflict in answer.conflicts:
         console.print(Text(f"Conflict: {conflict.text}"))
-    for line in words.standing(report):
+    for line in (*words.standing(report), *words.beside(report)):
         console.print(Text(line))
     stated = content.claim(report)
     if stated:
@@ -39,7 +44,9 @@ def show(report: Report, console: Console) -> None:
             console.print(Padding(Text(f"{name}: {value}"), (0, 0, 0, 2), expand=False))
         console.print(Padding(Text(content.NOT_A_JUDGEMENT, style="dim"), (0, 0, 0, 2), expand=False))
     for role, heading in _HEADINGS:
-        lines = [_cited(sentence) for sentence in report.explanation if sentence.role == role]
+        lines = [
+            _cited(sentence) for sentence in report.explanation if sentence.role == role and _new(sentence, report)
+        ]
         if lines:
             console.print()
             console.print(Text(heading, style="bold"))
@@ -74,14 +81,15 @@ def markdown(report: Report) -> str:
     if answer.abstained_because:
         parts.append(f"- Why it is left open: {plain(answer.abstained_because)}")
     parts += [f"- Conflict: {plain(conflict.text)}" for conflict in answer.conflicts]
-    parts += [f"- {plain(line)}" for line in words.standing(report)]
+    parts += [f"- {plain(line)}" for line in (*words.standing(report), *words.beside(report))]
     stated = content.claim(report)
     if stated:
         parts += ["", "## What is claimed of the picture", ""]
         parts += [f"- {name}: {plain(value)}" for name, value in stated]
         parts += ["", plain(content.NOT_A_JUDGEMENT)]
     for role, heading in _HEADINGS:
-        lines = [f"- {plain(_cited(entry))}" for entry in report.explanation if entry.role == role]
+        told = [entry for entry in report.explanation if entry.role == role and _new(entry, report)]
+        lines = [f"- {plain(_cited(entry))}" for entry in told]
         if lines:
             parts += ["", f"## {heading}", "", *lines]
     parts += ["", "## Evidence", "", "| Tool | What it says | Weight |", "|---|---|---|"]
@@ -99,6 +107,16 @@ def plain(text: str) -> str:
     """Text that Markdown shows as it is: no link, picture or markup comes out of it."""
     specials = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
     return "".join(f"\\{char}" if char in specials else char for char in " ".join(text.split()))
+
+
+def _new(sentence: Sentence, report: Report) -> bool:
+    """Whether a sentence says what the page does not say elsewhere: why the case is open, what was not examined."""
+    answer = report.verdict
+    if sentence.role != "limits":
+        return True
+    elsewhere = [answer.abstained_because or "", *answer.not_examined]
+    elsewhere += [one.abstained_because or "" for one in report.evidence]
+    return not any(len(text) > 3 and text.rstrip(" .") in sentence.text for text in elsewhere)
 
 
 def _cited(sentence: Sentence) -> str:

@@ -113,6 +113,21 @@ def confidence(verdict: Verdict) -> str:
     return f"Confidence: {_CONFIDENCE[verdict.confidence]}."
 
 
+def beside(report: Report) -> list[str]:
+    """What second looks made of the verdict, and earlier cases of the same picture; nothing that was weighed."""
+    steady = report.stability
+    lines = [steady.because if steady.judged else f"Second looks: {steady.because}"] if steady is not None else []
+    for one in report.similar:
+        how = "the very same file" if one.same_file else f"nearly the same picture ({one.distance} of 256 bits differ)"
+        called = f"called {LABELS[one.label].lower()}" if one.label else "without a verdict"
+        lines.append(f"Seen before: {how}, in case {one.case_id} of {one.created_at:%Y-%m-%d}, {called}.")
+    if report.unrecorded:
+        lines.append(report.unrecorded)
+    if report.similar_because:
+        lines.append(f"Earlier cases were not looked through: {report.similar_because}")
+    return lines
+
+
 def title(name: str) -> str:
     """A detector's name as a person reads it: `error_level` becomes `Error level`."""
     return name.replace("_", " ").strip().capitalize()

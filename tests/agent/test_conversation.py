@@ -22,8 +22,8 @@ from agent.threads import Threads
 from agent.verdict import Sentence
 from tests.agent.talk_tools import weights
 from tests.conftest import encoded, picture
-from tools.contract import Region
-from tools.errors import NotFoundError, TryAgainError
+from tools.contract import Evidence, Finding, Region
+from tools.errors import ModelServerError, NotFoundError, TryAgainError
 
 WIDE = encoded(picture(1200, 900), "JPEG", quality=90)
 BOX = Region(x0=0.1, y0=0.1, x1=0.4, y1=0.4)
@@ -128,6 +128,37 @@ async def test_no_talk_moves_the_verdict_nor_reaches_a_model(tmp_path: Path) -> 
         assert (plain.sentences, plain.dropped, plain.answered_by.kind) == ((true,), 1, "scripted")
         assert await explainer.report(first.case_id) == first
         assert [each.revision for each in await explainer.versions(first.case_id)] == [1]
+
+
+SEEN = Evidence(id="vision", detector="vision", version="1", target="generated", score=0.5)
+
+
+class Pointer(ScriptedVision):
+    """A model that can be asked about a place."""
+
+    async def point(self, original: bytes, region: Region) -> Evidence:
+        if self._fails is not None:
+            raise self._fails
+        finding = Finding(text="The hand has six fingers.", polarity="generated", severity="moderate", region=region)
+        return Evidence(
+            id="vision", detector="vision", version="1", target="generated", score=0.95, findings=(finding,)
+        )
+
+
+async def test_a_model_that_can_point_is_asked_about_a_box_and_lends_no_weight(tmp_path: Path) -> None:
+    vision = Pointer(seen=SEEN)
+    async with opened(tmp_path, vision=vision) as explainer:
+        first = await explainer.explain(Submission(data=WIDE))
+        answer = await explainer.ask(first.case_id, "Look at the hand here", region=BOX)
+        assert answer.ran == ("faint@box1", "vision@box1")
+        assert any("six fingers" in sentence.text for sentence in answer.sentences)
+        report = await explainer.report(first.case_id)
+        assert report.verdict.p_generated == first.verdict.p_generated
+        vision._fails = ModelServerError("The model server went away.")
+        elsewhere = Region(x0=0.5, y0=0.5, x1=0.95, y1=0.95)
+        answer = await explainer.ask(first.case_id, "and here?", region=elsewhere)
+        assert answer.ran == ("faint@box2",)
+        assert any("went away" in note for note in answer.notes)
 
 
 async def test_two_who_ask_at_once_have_a_tool_run_once(tmp_path: Path) -> None:

@@ -171,13 +171,13 @@ async def test_evidence_stands_in_one_order_whoever_was_first(tmp_path: Path) ->
 
 
 async def test_the_walk_is_told_in_order_and_recorded_once(tmp_path: Path) -> None:
-    store = Store(locked=2)
+    store = Store(locked=1)
     state, told = await run(tmp_path, store=store)
     kinds = [each["kind"] for each in told]
     assert kinds[0] == "step"
     assert kinds.index("evidence") < kinds.index("verdict") < kinds.index("sentence")
     assert store.kept == [state["report"]]
-    assert store.calls == 3
+    assert store.calls == 2
     timed = {
         "inspect",
         "plan:1",
@@ -462,3 +462,60 @@ async def test_a_conflict_is_named_and_probed(tmp_path: Path) -> None:
     assert "no held-out picture was judged by both" in conflict.beyond
     assert "held" in conflict.outcome
     assert report.verdict.label == "inconclusive"
+
+
+# Failures: a report with what is left
+
+
+async def test_a_log_that_stays_locked_costs_the_record_and_not_the_report(tmp_path: Path) -> None:
+    store = Store(locked=99)
+    report = await looked(tmp_path, Tools(scores=SURE), store=store)
+    assert store.kept == []
+    assert report.verdict.label == "generated"
+    assert report.explanation
+    assert "did not take this report" in report.unrecorded
+    assert "The database is locked" in report.unrecorded
+    assert (await looked(tmp_path, Tools(scores=SURE))).unrecorded == ""
+
+
+class Dying(Pointing):
+    """A model server that is killed once it has looked."""
+
+    async def point(self, original: bytes, region: Region) -> Evidence:
+        raise DOWN
+
+    async def propose(self, *given: object) -> tuple[str, ...]:
+        raise DOWN
+
+    async def narrate(self, *given: object) -> tuple[Sentence, ...]:
+        raise DOWN
+
+
+async def test_a_model_server_killed_in_mid_case_leaves_a_report_that_says_what_is_missing(tmp_path: Path) -> None:
+    quiet = {"bright": 0.5, "drawer": 0.5, "slow": 0.5}
+    report = await looked(tmp_path, Marking(scores=quiet), vision=Dying(seen=SEEN))
+    by_id = {item.id: item for item in report.evidence}
+    assert by_id[LOOK].score == 0.9, "what it saw before stays"
+    assert "did not answer" in (by_id["vision@question"].abstained_because or "")
+    assert "bright@zoom" in by_id
+    assert report.explained_by.kind == "template"
+    assert "did not answer" in report.explained_by.note
+    assert any("vision@question" in sentence.cites for sentence in report.explanation)
+
+
+async def test_each_tool_that_fails_is_missed_by_name_and_the_rest_is_weighed(tmp_path: Path) -> None:
+    class Torn(Tools):
+        async def examine(
+            self, tool: Detector, original: Original, budget: Budget, view: View | None = None
+        ) -> Examined:
+            if tool.name == "drawer":
+                return Examined(abstention(tool, "The tool was stopped after 30 s."), {})
+            if tool.name == "slow":
+                raise WorkerError("A worker did not start.")
+            return await super().examine(tool, original, budget, view)
+
+    report = await looked(tmp_path, Torn(scores=SURE))
+    assert report.verdict.label == "generated"
+    missing = " ".join(report.verdict.not_examined)
+    assert "drawer gave no score: The tool was stopped after 30 s." in missing
+    assert "slow gave no score: The tool could not be run: A worker did not start." in missing

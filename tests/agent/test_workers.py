@@ -21,9 +21,10 @@ import pytest
 from agent.worker import Images, resolve
 from agent.workers import Original, WorkerOptions, Workers, _homes
 from tests.conftest import ROOT, encoded, picture
-from tools.contract import Budget
+from tools.contract import Budget, Region
 from tools.errors import ConfigurationError, ImageError, WorkerError
 from tools.image import Limits
+from tools.views import View
 
 FAKES = "tests.agent.fake_tools:"
 
@@ -249,3 +250,32 @@ def test_decoded_pictures_are_kept_within_bounds(tmp_path: Path, monkeypatch: py
     get(2)
     assert get(0) is first
     assert get(1) is not second
+
+
+async def test_under_the_quick_budget_a_tool_that_hangs_is_stopped_sooner(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.workers.QUICK_TIMEOUT_S", 1.0)
+    async with pool("hanging", timeout_s=20.0) as workers:
+        tool = resolve(FAKES + "hanging")["sleeper"]
+        began = time.monotonic()
+        evidence, _ = await workers.examine(tool, original, Budget(level="quick"))
+        assert evidence.abstained_because == "The tool was stopped after 1 s."
+        assert time.monotonic() - began < 15
+
+
+async def test_a_tool_is_shown_the_view_that_was_asked_for(tmp_path: Path) -> None:
+    given = stored(tmp_path, encoded(picture(600, 480), "PNG"))
+    tools = resolve(FAKES + "good")
+    async with pool("good") as workers:
+        facts = await workers.inspect(given)
+        assert len(facts.pdq) == 64
+        whole = (await workers.examine(tools["bright"], given, Budget())).evidence
+        corner = View(kind="zoom", region=Region(x0=0.0, y0=0.0, x1=0.1, y1=0.1))
+        part = (await workers.examine(tools["bright"], given, Budget(), corner)).evidence
+        saved = (await workers.examine(tools["bright"], given, Budget(), View(kind="jpeg70"))).evidence
+        assert part.score != whole.score
+        assert saved.score == pytest.approx(whole.score, abs=0.01)
+        small = stored(tmp_path, encoded(picture(240, 240), "PNG"))
+        silent = (await workers.examine(tools["bright"], small, Budget(), View(kind="half"))).evidence
+        assert "too small" in (silent.abstained_because or "")

@@ -275,8 +275,9 @@ def stability(report: Report) -> list[str]:
 
 
 def similar(report: Report) -> list[str]:
-    """Earlier cases of the same picture or a copy of it."""
-    return [
+    """Earlier cases of the same picture or a copy of it, or why they were not looked through."""
+    untold = [f"They were not looked through: {report.similar_because}"] if report.similar_because else []
+    return untold + [
         f"{each.created_at:%Y-%m-%d %H:%M} UTC, case {each.case_id}, {each.name}: "
         + (words.LABELS[each.label] if each.label else "no verdict")
         + (" (the same file)" if each.same_file else f" (a copy; the hashes differ by {each.distance} of 256 bits)")
