@@ -16,6 +16,7 @@ from agent.answering import Answer
 from agent.audit import Entry, Head
 from agent.calibration import Calibration
 from agent.examining import Event, Examinations, Submission
+from agent.keys import Keys
 from agent.parts import Parts
 from agent.review import Decision, Reviews
 from agent.settings import Settings
@@ -234,6 +235,11 @@ class Explainer:
         if not await self._parts.store.has_map(sha256):
             raise NotFoundError("No case has a map of that name.")
         return await asyncio.to_thread(self._parts.maps.get, sha256)
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of the API."""
+        return self._parts.store.keys
 
     async def readiness(self) -> dict[str, str]:
         """`ok` (with more said after it, perhaps) or what is wrong, by part."""

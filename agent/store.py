@@ -28,6 +28,7 @@ from agent.afterwards import (
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
+from agent.keys import Keys
 from agent.stated import StatedClaim
 from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, rows_of, storable
 from agent.trail import Trail
@@ -58,6 +59,11 @@ class Store(Afterwards):
     async def close(self) -> None:
         """Closes all connections."""
         await self._database.close()
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of the API."""
+        return Keys(self._database)
 
     async def ping(self) -> None:
         """Returns if the database answers; else raises what the other calls would."""

@@ -314,6 +314,19 @@ class ReviewRow(Base):
     note: Mapped[str]
 
 
+class KeyRow(Base):
+    """A key of the API, by the hash of its text."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
 class AuditRow(Base):
     """A row of the audit trail; see `agent.audit`."""
 

@@ -26,6 +26,7 @@ from ui import docs, exports, intake, problems, version
 from ui.claiming import in_form, stated
 from ui.fetch import FetchRules, fetch
 from ui.headers import SecurityHeaders
+from ui.keys import KeyGuard
 from ui.problems import Problem
 
 Budget = Literal["quick", "standard", "thorough"]
@@ -117,7 +118,12 @@ _BODY: Final[dict[str, Any]] = {
 
 
 def create_app(
-    settings: Settings, explainer: Explainer, *, chat: bool = True, rules: FetchRules | None = None
+    settings: Settings,
+    explainer: Explainer,
+    *,
+    chat: bool = True,
+    rules: FetchRules | None = None,
+    guarded: bool = False,
 ) -> FastAPI:
     """Makes the application.
 
@@ -126,6 +132,7 @@ def create_app(
         explainer: Entered already; whoever made it closes it.
         chat: Whether the chat page is mounted at `/`.
         rules: Where a URL may lead; public addresses only when unset.
+        guarded: Whether a key is asked for (`exposit keys`).
     """
     app = FastAPI(
         title="Exposit", version=version(), docs_url=None, redoc_url=None,
@@ -168,6 +175,8 @@ def create_app(
         from ui.chat import mount
 
         mount(app, settings, explainer, fetch_rules)
+    if guarded:
+        app.add_middleware(KeyGuard, keys=explainer.keys)
     app.add_middleware(SecurityHeaders)
     return app
 

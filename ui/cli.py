@@ -133,7 +133,7 @@ def batch(
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on. There is no access control: guard anything but loopback.")
+        str, typer.Option(help="Address to listen on. Anything but loopback asks for a key (EXPOSIT_KEYS).")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     vlm: Vlm = None,

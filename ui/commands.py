@@ -33,10 +33,24 @@ class Format(StrEnum):
     json = "json"
 
 
+class Right(StrEnum):
+    """What a key can open."""
+
+    read = "read"
+    submit = "submit"
+    review = "review"
+    admin = "admin"
+
+
 def add(app: typer.Typer) -> None:
     """Gives the commands to `app`."""
     for command in (report, claimreview, bundle, verify, mcp):
         app.command()(command)
+    keys = typer.Typer(no_args_is_help=True, help="Keys of the API and the page.")
+    keys.command("create")(keys_create)
+    keys.command("list")(keys_list)
+    keys.command("revoke")(keys_revoke)
+    app.add_typer(keys, name="keys")
 
 
 def report(
@@ -171,6 +185,42 @@ def mcp(
         await server(explainer, settings, roots=roots, rules=rules).run_stdio_async()
 
     running.with_explainer(settings, work)
+
+
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Annotated[list[Right], typer.Option(help="What it opens; can be given several times.")],
+    json: Json = False,
+) -> None:
+    """Make a key. It is shown once, and only its hash is kept."""
+    wanted = [each.value for each in scope]
+    made, text = running.with_explainer(
+        running.settings(), lambda explainer: explainer.keys.create(name, wanted), eager=False
+    )
+    if json:
+        running.say_json({"id": made.id, "name": made.name, "scopes": list(made.scopes), "key": text})
+        return
+    running.say(text)
+    running.console(stderr=True).print(
+        f"Key {made.id} for {made.name} opens {', '.join(made.scopes)}. It will not be shown again.",
+        highlight=False, markup=False,
+    )  # fmt: skip
+
+
+def keys_list(json: Annotated[bool, typer.Option("--json", help="One key a line, as JSON.")] = False) -> None:
+    """List the keys, without their secrets."""
+    for key in running.with_explainer(running.settings(), lambda explainer: explainer.keys.list(), eager=False):
+        if json:
+            running.say(key.model_dump_json())
+            continue
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "open"
+        running.say(f"{key.id}  {key.created_at:%Y-%m-%d}  {state}  {','.join(key.scopes)}  {key.name}")
+
+
+def keys_revoke(key: Annotated[str, typer.Argument(help="The key's id, as `exposit keys list` shows it.")]) -> None:
+    """Close a key for good."""
+    closed = running.with_explainer(running.settings(), lambda explainer: explainer.keys.revoke(key), eager=False)
+    running.say(f"Key {closed.id} for {closed.name} is closed.")
 
 
 def _folders(roots: list[Path]) -> list[Path]:
