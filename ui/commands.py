@@ -193,7 +193,9 @@ def keys_create(
     json: Json = False,
 ) -> None:
     """Make a key. It is shown once, and only its hash is kept."""
-    wanted = [each.value for each in scope]
+    from agent.keys import SCOPES
+
+    wanted = [each for each in SCOPES if each in scope]
     made, text = running.with_explainer(
         running.settings(), lambda explainer: explainer.keys.create(name, wanted), eager=False
     )

@@ -139,7 +139,9 @@ def report(
 class FakeExplainer(Explainer):
     """Answers as the real one would. Set `fails` to make each call raise it; `pause` to slow the steps down."""
 
-    def __init__(self, settings: Settings, label: Label = "generated", *, warm: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, label: Label = "generated", *, warm: bool = True, eager: bool = True
+    ) -> None:
         self.settings = settings
         self.label: Label = label
         self.fails: Exception | None = None

@@ -183,3 +183,15 @@ async def test_the_same_picture_gives_the_same_by_every_face_and_goes_out_in_eve
 async def test_a_verdict_can_be_the_exit_code(commands: _Commands) -> None:
     assert json.loads(await commands("explain", str(commands.picture), "--json", "--exit-code", code=15))
     await commands("explain", str(commands.picture), "--claim-date", "2026-11-20", code=2)
+
+
+async def test_keys_are_made_listed_and_closed_by_command(commands: _Commands) -> None:
+    made = json.loads(await commands("keys", "create", "CMS", "--scope", "submit", "--scope", "read", "--json"))
+    assert made["scopes"] == ["read", "submit"]
+    assert made["key"].startswith(f"exk_{made['id']}_")
+    listed = (await commands("keys", "list")).decode()
+    assert (made["id"] in listed, "open" in listed, made["key"] in listed) == (True, True, False)
+    await commands("keys", "revoke", made["id"])
+    assert json.loads(await commands("keys", "list", "--json"))["revoked_at"]
+    await commands("keys", "revoke", "nothing", code=2)
+    await commands("keys", "create", "CMS", "--scope", "everything", code=2)

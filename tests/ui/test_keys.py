@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -84,6 +85,16 @@ async def test_without_a_good_key_nothing_is_open_but_health(client: httpx.Async
     for wrong in (text[:-1], text + "x", swapped, other, text.replace("_", "-", 1), "x", "é"):
         sent = {"Authorization": f"Bearer {wrong}".encode()}
         refused(await client.get("/v1/cases", headers=sent), 401, "key_unknown")
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
+        assert (await client.get(path)).status_code == 200
+    page = await client.get("/")
+    refused(page, 401, "key_needed")
+    assert page.headers["www-authenticate"].startswith("Basic")
+    assert (await client.get("/v1/cases", headers=bearer(text))).status_code == 200
+    basic = base64.b64encode(f"me:{text}".encode()).decode()
+    assert (await client.get("/v1/cases", headers={"Authorization": f"Basic {basic}"})).status_code == 200
+    await guarded.keys.revoke(made.id)
+    refused(await client.get("/v1/cases", headers=bearer(text)), 401, "key_unknown")
 
 
 def holding(folder: Path, secret: bytes) -> list[Path]:
