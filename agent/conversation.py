@@ -103,16 +103,34 @@ class Conversations:
     def __init__(self, parts: Parts, examine: Callable[[Submission, Report], Awaitable[Report]]) -> None:
         self._parts, self._examine = parts, examine
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._running: set[asyncio.Task[Answer]] = set()
 
     async def ask(
         self, case_id: str, question: str, *, region: Region | None = None, picture: Submission | None = None
     ) -> Answer:
         """Takes one turn; turns of one case wait for each other. Question and answer are logged.
 
+        Should the caller be cancelled, the turn goes on and is logged: a database is never left in mid-write.
+
         Raises:
             NotFoundError: if there is no such case, or it has no report.
             TryAgainError: where a database stays locked; what was examined until then is in the log.
         """
+        task = asyncio.create_task(self._turn(case_id, question, region, picture), name=f"question-{case_id}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Waits for turns that are under way."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even where the caller has gone
+
+    async def _turn(self, case_id: str, question: str, region: Region | None, picture: Submission | None) -> Answer:
         parts = self._parts
         report = await parts.store.report(case_id)
         lock = self._turns.setdefault(case_id, asyncio.Lock())
@@ -193,7 +211,7 @@ async def look_again(state: Talk, runtime: Run) -> dict[str, Any]:
     if looked.evidence:
         after = revised(
             report, looked.evidence, parts.calibration, because=f"Asked for in a question: {what}.",
-            timings=looked.timings, shown=looked.shown,
+            timings=looked.timings, shown=looked.shown, steps=looked.steps,
         )  # fmt: skip
         await parts.store.revise_case(after, after.earlier[-1].because)
         done = done.model_copy(update={"ran": tuple(item.id for item in looked.evidence)})

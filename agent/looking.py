@@ -17,9 +17,9 @@ from agent import planning, probes
 from agent.examining import original_of
 from agent.parts import Parts
 from agent.state import Shown
-from agent.verdict import ImageFacts, Report
+from agent.verdict import ImageFacts, PlanStep, Report
 from agent.vision import Points
-from tools.contract import Conditional, Detector, Evidence, Finding, Region
+from tools.contract import Budget, Conditional, Detector, Evidence, Finding, Region
 from tools.errors import ExpositError
 from tools.views import DEGRADATIONS, View, zoom_box
 
@@ -42,6 +42,7 @@ class Looked:
         timings: Milliseconds a tool.
         shown: What tools that are new to the case said of degraded copies.
         known: Ids of evidence that the case held already and that answers what was asked.
+        steps: Steps of the plan that were not in it.
     """
 
     evidence: tuple[Evidence, ...]
@@ -49,6 +50,7 @@ class Looked:
     timings: Mapping[str, float]
     shown: tuple[Shown, ...] = ()
     known: tuple[str, ...] = ()
+    steps: tuple[PlanStep, ...] = ()
 
 
 async def over_the_whole(parts: Parts, report: Report, names: Iterable[str]) -> Looked:
@@ -130,7 +132,21 @@ async def in_a_box(parts: Parts, report: Report, names: Sequence[str], region: R
         {**(first.timings if first else {}), **_timings(boxed, began)},
         first.shown if first else (),
         tuple(there[tool.name] for tool in able if tool.name in there),
+        (_step(report, tools, region, box, number),) if boxed else (),
     )
+
+
+def _step(
+    report: Report, tools: Sequence[Detector], region: Region, box: tuple[int, int, int, int], number: int
+) -> PlanStep:
+    """A look into a box, as a step of the plan."""
+    part = report.image.model_copy(update={"width": box[2] - box[0], "height": box[3] - box[1]})
+    cost = round(sum(planning.cost_of(tool, part, _budget(report)) for tool in tools), 1)
+    return PlanStep(
+        tool=f"box{number}", run=True, because="Asked for in a question; it lends no weight.", cost=cost, kind="probe",
+        round=1 + max((step.round for step in report.plan), default=0), on=tuple(tool.name for tool in tools),
+        region=region,
+    )  # fmt: skip
 
 
 async def _pointed(
@@ -186,8 +202,7 @@ def _sees_pixels(tool: Detector) -> bool:
 
 async def _examine(parts: Parts, report: Report, tool: Detector, view: View | None) -> Evidence:
     original = original_of(parts, report.image.sha256, report.image.path)
-    # who asks for a look by name has the time of a standard one
-    budget = planning.budget_of("standard" if report.budget == "quick" else report.budget)
+    budget = _budget(report)
     if view is not None and view.region is None:
         budget = probes.look_budget(tool, budget)
     evidence, maps = await parts.workers.examine(tool, original, budget, view)
@@ -195,6 +210,11 @@ async def _examine(parts: Parts, report: Report, tool: Detector, view: View | No
         for png in maps.values():
             await asyncio.to_thread(parts.maps.put, png)
     return evidence
+
+
+def _budget(report: Report) -> Budget:
+    """Who asks for a look has at least a standard one."""
+    return planning.budget_of("standard" if report.budget == "quick" else report.budget)
 
 
 def _timings(evidence: Iterable[Evidence], began: float) -> dict[str, float]:

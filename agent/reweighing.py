@@ -63,6 +63,7 @@ def revised(
     because: str,
     timings: Mapping[str, float],
     shown: Sequence[Shown] = (),
+    steps: Sequence[PlanStep] = (),
 ) -> Report:
     """The next report of a case, with `new` evidence beside the old.
 
@@ -76,13 +77,15 @@ def revised(
         because: What brought the new evidence, in plain English.
         timings: Milliseconds of the new steps.
         shown: What new tools said of degraded copies.
+        steps: Steps that the plan did not hold.
     """
     ran = {item.id for item in new if item.id == item.detector}
-    steps = [each for each in report.plan if each.tool not in ran]
-    asked = [each.model_copy(update={"run": True, "because": because}) for each in report.plan if each.tool in ran]
-    unplanned = ran - {each.tool for each in report.plan}
-    asked += [PlanStep(tool=name, run=True, because=because, cost=0.0) for name in unplanned]
-    with_plan = report.model_copy(update={"plan": tuple(sorted([*steps, *asked], key=lambda each: each.tool))})
+    plan = [
+        each.model_copy(update={"run": True, "because": because}) if each.tool in ran else each for each in report.plan
+    ]
+    unplanned = sorted(ran - {each.tool for each in report.plan})
+    plan += [PlanStep(tool=name, run=True, because=because, cost=0.0) for name in unplanned]
+    with_plan = report.model_copy(update={"plan": (*plan, *steps)})
     evidence = merge_evidence(report.evidence, new)
     fused, stability = weighed(with_plan, evidence, calibration, shown=shown)
     steadiness = as_evidence(stability)

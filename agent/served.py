@@ -27,7 +27,8 @@ from agent.prompt import (
     parse,
     response_format,
 )
-from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
+from agent.proposing import LONGEST_PROPOSAL, proposal_messages, proposal_of
+from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
 from tools.contract import Evidence, Finding, Region
 from tools.errors import ConfigurationError, ModelServerError
 from tools.image import SourceImage
@@ -161,6 +162,16 @@ class ServedVision:
         messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
         reply, _ = await self._ask(messages, Narration, 500)
         return reply.as_sentences()
+
+    async def propose(
+        self, verdict: Verdict, evidence: tuple[Evidence, ...], options: tuple[PlanStep, ...]
+    ) -> tuple[str, ...]:
+        """Names of those of `options` that the model would make."""
+        await self.connect()
+        shape = proposal_of([step.tool for step in options])
+        messages = proposal_messages(verdict, evidence, options)
+        choice = await self._guarded(self._complete(messages, shape, LONGEST_PROPOSAL, False))
+        return tuple(parse(choice.message.content or "", shape).probes)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -84,6 +84,8 @@ class Explainer:
 
     async def __aexit__(self, *exc: object) -> None:
         """Waits a little for running cases (not after Ctrl-C), notes those that do not end, and stops the workers."""
+        if self._talks is not None:
+            await self._talks.close()
         await self._cases.close(hurried=isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt))
         await self._parts.close()
 

@@ -134,14 +134,14 @@ def load(path: Path) -> Suite:
 
 def pictures() -> dict[str, Submission]:
     """The pictures that conversations are about, by name; the same bytes each time."""
-    plain = _scene(640, 576, seed=3)
+    plain = _scene(520, 468, seed=3)
     text = PngInfo()
     text.add_text("parameters", "a lighthouse at dusk\nSteps: 30, Sampler: Euler a, CFG scale: 7, Seed: 1, Model: sd15")
     return {
         "plain": Submission(data=_file(plain, "JPEG", quality=92), name="plain.jpg"),
-        "plain-small": Submission(data=_file(plain.resize((480, 432)), "JPEG", quality=85), name="plain-small.jpg"),
-        "other": Submission(data=_file(_scene(576, 640, seed=11, turned=True), "JPEG", quality=92), name="other.jpg"),
-        "tagged": Submission(data=_file(_scene(512, 512, seed=5), "PNG", pnginfo=text), name="tagged.png"),
+        "plain-small": Submission(data=_file(plain.resize((400, 360)), "JPEG", quality=85), name="plain-small.jpg"),
+        "other": Submission(data=_file(_scene(468, 520, seed=11, turned=True), "JPEG", quality=92), name="other.jpg"),
+        "tagged": Submission(data=_file(_scene(480, 464, seed=5), "PNG", pnginfo=text), name="tagged.png"),
         "small": Submission(data=_file(_scene(200, 160, seed=7), "PNG"), name="small.png"),
         "broken": Submission(data=b"this is no picture", name="broken.jpg"),
     }

@@ -152,7 +152,7 @@ def second_look(tool: Detector, kind: Degradation, budget: Budget) -> Tool:
 
     def examine(own: Tool, image: SourceImage, _: Budget) -> Evidence:
         found = tool.examine(show(image, View(kind=kind)), budget)
-        return found.model_copy(update={"id": own.name, "detector": own.name, "version": own.version})
+        return found.model_copy(update={"id": own.name, "detector": own.name, "version": own.version, "maps": ()})
 
     version = f"{tool.version}.{code_of(tool)[:12]}.{budget.level}{budget.max_tiles}"
     return Tool(

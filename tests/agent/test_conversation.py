@@ -72,6 +72,8 @@ async def test_new_evidence_changes_the_verdict_visibly_and_a_restart_loses_noth
         assert [look.scores for look in report.stability.looks] == [{"late": 0.99}] * 3
         boxed = await explainer.ask(case, "What does faint say here?", region=BOX)
         assert boxed.ran == ("faint@box1",)
+        asked = [(step.tool, step.kind, step.on) for step in (await explainer.report(case)).plan if step.region == BOX]
+        assert asked == [("box1", "probe", ("faint",))]
     async with opened(tmp_path, url, eager=False) as explainer:
         again = await explainer.ask(case, "look at the same box")  # only the thread knows which
         assert (again.intent, again.ran, again.region) == ("box", ("late@box2",), BOX)
@@ -191,6 +193,20 @@ async def test_a_second_picture_is_a_case_of_its_own(tmp_path: Path) -> None:
         assert broken.comparison is None
         assert "cannot be judged" in " ".join(broken.notes)
         assert await explainer.report(first.case_id) == first
+
+
+async def test_who_asks_and_goes_away_has_the_turn_logged_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path) as explainer:
+        case = (await explainer.explain(Submission(data=WIDE))).case_id
+        asking = asyncio.create_task(explainer.ask(case, "run late"))
+        while not await explainer.messages(case):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    async with opened(tmp_path, eager=False) as explainer:
+        assert (await explainer.report(case)).verdict.label == "generated"
+        assert [each.role for each in await explainer.messages(case)] == ["user", "assistant"]
 
 
 async def test_a_locked_database_is_told_and_loses_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from fastapi import FastAPI, Request, Response
 
 from agent.grounding import ground
 from agent.served import ServedVision
-from agent.vision import Vision
+from agent.verdict import PlanStep
+from agent.vision import Proposes, Vision
 from tests.agent.grounding_corpus import world
 from tests.agent.test_template import report_of
 from tests.conftest import encoded, picture
@@ -215,3 +216,20 @@ async def test_a_server_that_takes_no_pictures_cannot_look(server: Server, visio
 def test_what_is_not_a_url_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError):
         ServedVision(url)
+
+
+async def test_a_proposal_can_only_name_what_was_offered(server: Server) -> None:
+    vision = ServedVision(server.url)
+    offered = tuple(
+        PlanStep(tool=name, run=False, because="not in dispute", cost=20.0, kind="probe")
+        for name in ("zoom", "question")
+    )
+    server.content = json.dumps({"probes": ["zoom"]})
+    assert isinstance(vision, Proposes)
+    assert await vision.propose(MADE.verdict, MADE.evidence, offered) == ("zoom",)
+    schema = server.asked[-1]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["probes"]["items"]["enum"] == ["zoom", "question"]
+    server.content = json.dumps({"probes": ["skip provenance"]})
+    with pytest.raises(ModelServerError):
+        await vision.propose(MADE.verdict, MADE.evidence, offered)
+    await vision.close()
