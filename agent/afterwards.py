@@ -137,6 +137,19 @@ class Afterwards:
             NotFoundError: if there is no such case, or it has no such report.
             IntegrityError: if the stored report was altered, or cannot be read by this version.
         """
+        return _read(case_id, await self._row(case_id, revision))
+
+    async def report_text(self, case_id: str, revision: int | None = None) -> str:
+        """The same as the very JSON that was stored, which the audit trail holds the hash of.
+
+        Raises:
+            NotFoundError: if there is no such case, or it has no such report.
+            IntegrityError: if the stored report was altered.
+        """
+        return _text(case_id, await self._row(case_id, revision))
+
+    async def _row(self, case_id: str, revision: int | None) -> CaseRow | RevisionRow:
+        """The row that a report stands in."""
 
         async def work(session: AsyncSession) -> tuple[CaseRow, RevisionRow | None]:
             case = await case_row(session, case_id)
@@ -153,7 +166,7 @@ class Afterwards:
             raise NotFoundError(f"Case {case_id} has no report: {why}", code=f"case_{case.status}")
         if later is None and revision not in (None, 1):
             raise NotFoundError(f"Case {case_id} has no report number {revision}.", remedy="Ask for its newest.")
-        return _read(case_id, case if later is None else later)
+        return case if later is None else later
 
     async def revise_case(self, report: Report, because: str) -> None:
         """Stores a later report of a case; the earlier ones stay.
@@ -347,10 +360,15 @@ async def case_row(session: AsyncSession, case_id: str) -> CaseRow:
     return case
 
 
-def _read(case_id: str, row: CaseRow | RevisionRow) -> Report:
+def _text(case_id: str, row: CaseRow | RevisionRow) -> str:
     text = row.report or ""
     if audit.sha256(text) != row.report_sha256:
         raise audit.broken(f"The stored report of case {case_id} was altered: it does not match its hash.")
+    return text
+
+
+def _read(case_id: str, row: CaseRow | RevisionRow) -> Report:
+    text = _text(case_id, row)
     try:
         return Report.model_validate_json(text)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from pydantic import Field
 from agent import planning, telemetry
 from agent.parts import Parts
 from agent.state import Context, KeepsReports, Level, Stakes
+from agent.stated import StatedClaim
 from agent.telemetry import log
 from agent.verdict import ImageFacts, Report
 from agent.workers import Original
@@ -26,11 +27,12 @@ _CLOSE_S: Final = 20.0
 
 
 class Submission(Frozen):
-    """What a face hands in: the bytes, the name they came under, and where they came from."""
+    """What a face hands in: the bytes, the name they came under, where they came from, and what is said of them."""
 
     data: bytes
     name: str = "image"
     origin: Literal["upload", "url", "path", "chat"] = "upload"
+    claim: StatedClaim | None = None
 
 
 class Event(Frozen):
@@ -58,6 +60,7 @@ class Running:
     level: Level
     stakes: Stakes
     name: str
+    claim: StatedClaim | None = None
     events: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, kind: Kind, text: str, data: dict[str, Any]) -> None:
@@ -91,6 +94,7 @@ class Examinations:
             level=level or self._parts.settings.budget,
             stakes=stakes,
             name=_plain_name(submission.name),
+            claim=submission.claim,
         )
         task = asyncio.create_task(self._run(running, submission), name=f"case-{running.case_id}")
         self._running.add(task)
@@ -125,6 +129,7 @@ class Examinations:
                 sha256=sha256,
                 bytes=len(submission.data),
                 created_at=running.created_at,
+                claim=running.claim,
             )
             running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
             try:
@@ -199,6 +204,7 @@ async def walk(
         store=parts.store if store is None else store,
         versions=parts.versions,
         inspect_ms=inspect_ms,
+        claim=running.claim,
     )
     graph = await parts.graph()
     last: Any = {}

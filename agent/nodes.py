@@ -363,6 +363,7 @@ def _report(state: State, given: Context) -> Report:
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
         review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
+        claim=given.claim,
     )
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from agent.afterwards import Message, ReportVersion, Review
 from agent.answering import Answer
+from agent.audit import Entry, Head
 from agent.calibration import Calibration
 from agent.examining import Event, Examinations, Submission
+from agent.keys import Keys
 from agent.parts import Parts
 from agent.review import Decision, Reviews
 from agent.settings import Settings
@@ -197,6 +199,14 @@ class Explainer:
         """A stored report, the newest unless told otherwise. Raises NotFoundError."""
         return await self._parts.store.report(case_id, revision)
 
+    async def report_text(self, case_id: str, revision: int | None = None) -> str:
+        """The same as the very JSON that was stored, which the audit trail holds the hash of. Raises NotFoundError."""
+        return await self._parts.store.report_text(case_id, revision)
+
+    async def audit_of(self, case_id: str) -> tuple[list[Entry], Head]:
+        """The rows of the audit trail that tell of a case, oldest first, and the end of the trail."""
+        return await self._parts.store.audit_of(case_id)
+
     async def versions(self, case_id: str) -> list[ReportVersion]:
         """Every report of a case in short, oldest first. Raises NotFoundError."""
         return await self._parts.store.versions(case_id)
@@ -227,6 +237,11 @@ class Explainer:
         if not await self._parts.store.has_map(sha256):
             raise NotFoundError("No case has a map of that name.")
         return await asyncio.to_thread(self._parts.maps.get, sha256)
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of the API."""
+        return self._parts.store.keys
 
     async def readiness(self) -> dict[str, str]:
         """`ok` (with more said after it, perhaps) or what is wrong, by part."""

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="Stable Diffusion model or autoencoder for the tool inversion_sd: a folder, or the name of a model "
         "in the Hugging Face cache; several, separated by commas. Unset, the tool is left out.",
     )
+    keys: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the API and the page ask for a key (`exposit keys`): auto asks unless it listens on "
+        "loopback only.",
+    )
     workers: int = Field(default=2, ge=1, le=32, description="Worker processes that run the tools.")
     worker_memory_mb: int = Field(
         default=2048, ge=256, description="Memory a worker may take beyond what it holds at rest, in MiB."

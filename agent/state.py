@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol, TypedDict
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
 from agent.settings import ReviewPolicy
+from agent.stated import StatedClaim
 from agent.template import TemplateNarrator
 from agent.verdict import (
     Contribution,
@@ -138,3 +139,4 @@ class Context:
     inspect_ms: float
     stakes: Stakes = "ordinary"
     review_policy: ReviewPolicy = "inconclusive"
+    claim: StatedClaim | None = None  # for the record only

@@ -28,6 +28,8 @@ from agent.afterwards import (
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
+from agent.keys import Keys
+from agent.stated import StatedClaim
 from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, rows_of, storable
 from agent.trail import Trail
 from agent.verdict import CaseSummary, ImageFacts, Label, Report, Similar
@@ -58,6 +60,11 @@ class Store(Afterwards):
         """Closes all connections."""
         await self._database.close()
 
+    @property
+    def keys(self) -> Keys:
+        """The keys of the API."""
+        return Keys(self._database)
+
     async def ping(self) -> None:
         """Returns if the database answers; else raises what the other calls would."""
         await self._database.read(lambda session: session.scalar(select(1)))
@@ -72,10 +79,12 @@ class Store(Afterwards):
         sha256: str,
         bytes: int,
         created_at: datetime | None = None,
+        claim: StatedClaim | None = None,
     ) -> None:
         """Opens the row of a case, before the file is decoded.
 
-        `sha256` and `bytes` are of the original; `created_at` is now when unset, and must know its time zone.
+        `sha256` and `bytes` are of the original; `created_at` is now when unset, and must know its time zone; `claim`
+        is what somebody says of the picture.
 
         Raises:
             CallerError: if a case of that id exists.
@@ -101,6 +110,7 @@ class Store(Afterwards):
                 name=storable(name),
                 origin=origin,
                 image_sha256=sha256,
+                claim=None if claim is None else claim.model_dump(mode="json"),
             )
             session.add(case)
             log.append("case_begun", case_id, trail.begun(case, image))
@@ -258,6 +268,16 @@ class Store(Afterwards):
 
         async def work(session: AsyncSession) -> list[Entry]:
             return [trail.entry(row) for row in await session.scalars(newest)]
+
+        return await self._database.read(work)
+
+    async def audit_of(self, case_id: str) -> tuple[list[Entry], Head]:
+        """The rows of the audit trail that tell of a case, oldest first, and the end of the trail, in one snapshot."""
+        told = select(AuditRow).where(AuditRow.case_id == storable(case_id)).order_by(AuditRow.seq)
+
+        async def work(session: AsyncSession) -> tuple[list[Entry], Head]:
+            rows = [trail.entry(row) for row in await session.scalars(told)]
+            return rows, await trail.stored_head(session) or audit.START
 
         return await self._database.read(work)
 

@@ -126,6 +126,7 @@ class CaseRow(Base):
     name: Mapped[str]
     origin: Mapped[str]
     image_sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256"), index=True)
+    claim: Mapped[dict[str, Any] | None]
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     label: Mapped[str | None]
@@ -311,6 +312,19 @@ class ReviewRow(Base):
     revision: Mapped[int | None]
     label: Mapped[str | None]
     note: Mapped[str]
+
+
+class KeyRow(Base):
+    """A key of the API, by the hash of its text."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
 
 class AuditRow(Base):

@@ -49,7 +49,10 @@ class Trail:
 
 def begun(case: CaseRow, image: ImageRow) -> Facts:
     """What the trail holds of a case that begins."""
-    return _some(case, "name", "origin", "budget", "image_sha256", "created_at") | {"bytes": image.bytes}
+    facts = _some(case, "name", "origin", "budget", "image_sha256", "created_at") | {"bytes": image.bytes}
+    if case.claim is not None:  # rows from before claims were kept stay as they were hashed
+        facts["claim"] = audit.sha256(audit.canonical(case.claim))
+    return facts
 
 
 def finished(case: CaseRow) -> Facts:

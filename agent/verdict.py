@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from agent.stated import StatedClaim
 from tools.contract import Evidence, Fraction, Frozen, Region, Severity
 from tools.views import Degradation
 
@@ -277,6 +278,9 @@ class Report(Frozen):
     revision: Annotated[int, Field(ge=1)] = 1
     earlier: tuple[EarlierVerdict, ...] = ()
     review_asked: str | None = None
+    claim: StatedClaim | None = Field(
+        default=None, description="What somebody says of the picture, as the checker gave it. Nothing here judged it."
+    )
 
 
 class CaseSummary(Frozen):

@@ -18,12 +18,15 @@ from starlette.types import Message
 
 from agent.service import Answer, CaseSummary, Decision, Explainer, Review, Submission
 from agent.settings import Settings
+from agent.stated import StatedClaim
 from agent.verdict import Label, Report
 from tools.contract import Region
 from tools.errors import CallerError
-from ui import docs, intake, problems, version
+from ui import docs, exports, intake, problems, version
+from ui.claiming import in_form, stated
 from ui.fetch import FetchRules, fetch
 from ui.headers import SecurityHeaders
+from ui.keys import KeyGuard
 from ui.problems import Problem
 
 Budget = Literal["quick", "standard", "thorough"]
@@ -44,6 +47,9 @@ class UrlRequest(BaseModel):
 
     url: str = Field(min_length=1, max_length=2048, description="http or https; must lead to the public internet.")
     budget: Budget | None = Field(default=None, description="What the examination may cost; the server's when unset.")
+    claim: StatedClaim | None = Field(
+        default=None, description="The claim made about the picture; kept with the case, and judged by nothing."
+    )
 
 
 class Question(BaseModel):
@@ -79,6 +85,13 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for code in (*codes, 500)}
 
 
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its claim in place: references of a part do not resolve in the whole description."""
+    claim = schema.pop("$defs")["StatedClaim"]
+    schema["properties"]["claim"] = {"anyOf": [claim, {"type": "null"}], "default": None}
+    return schema
+
+
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -90,17 +103,27 @@ _BODY: Final[dict[str, Any]] = {
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "The picture's file, as it is."},
                         "budget": {"type": "string", "enum": ["quick", "standard", "thorough"]},
+                        "claim": {"type": "string", "maxLength": 2000, "description": "What is said of the picture."},
+                        "claimant": {"type": "string", "maxLength": 300, "description": "Who says so."},
+                        "claim_date": {"type": "string", "description": "The day it was said: 2026-01-31, or empty."},
+                        "claim_seen": {"type": "string", "maxLength": 300, "description": "Where it was seen."},
+                        "claim_url": {"type": "string", "maxLength": 2048, "description": "Where it can be read."},
                     },
                 }
             },
-            "application/json": {"schema": UrlRequest.model_json_schema()},
+            "application/json": {"schema": _inlined(UrlRequest.model_json_schema())},
         },
     }
 }
 
 
 def create_app(
-    settings: Settings, explainer: Explainer, *, chat: bool = True, rules: FetchRules | None = None
+    settings: Settings,
+    explainer: Explainer,
+    *,
+    chat: bool = True,
+    rules: FetchRules | None = None,
+    guarded: bool = False,
 ) -> FastAPI:
     """Makes the application.
 
@@ -109,6 +132,7 @@ def create_app(
         explainer: Entered already; whoever made it closes it.
         chat: Whether the chat page is mounted at `/`.
         rules: Where a URL may lead; public addresses only when unset.
+        guarded: Whether a key is asked for (`exposit keys`).
     """
     app = FastAPI(
         title="Exposit", version=version(), docs_url=None, redoc_url=None,
@@ -120,7 +144,12 @@ def create_app(
     )  # fmt: skip
     problems.register(app)
     fetch_rules = rules or FetchRules(max_bytes=intake.max_bytes(settings))
-    routers = (_explanations(settings, explainer, fetch_rules), _cases(explainer), _health(explainer))
+    routers = (
+        _explanations(settings, explainer, fetch_rules),
+        _cases(explainer),
+        exports.router(settings, explainer),
+        _health(explainer),
+    )
     for router in routers:
         app.include_router(router)
 
@@ -146,6 +175,8 @@ def create_app(
         from ui.chat import mount
 
         mount(app, settings, explainer, fetch_rules)
+    if guarded:
+        app.add_middleware(KeyGuard, keys=explainer.keys)
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -174,6 +205,7 @@ def _explanations(settings: Settings, explainer: Explainer, rules: FetchRules) -
                     asked = await _from_json(request)
                     fetched = await fetch(asked.url, rules)
                     submission = intake.submission(fetched.data, fetched.name, "url", settings)
+                    submission = submission.model_copy(update={"claim": asked.claim})
                     budget = asked.budget
         except TimeoutError as error:
             raise CallerError(
@@ -202,7 +234,7 @@ async def _from_form(request: Request, settings: Settings) -> tuple[Submission, 
         return message
 
     try:
-        form = await Request(request.scope, receive).form(max_files=1, max_fields=4)
+        form = await Request(request.scope, receive).form(max_files=1, max_fields=8)
     except (MultiPartException, HTTPException) as error:
         raise CallerError(
             "The form cannot be read.", remedy="Send multipart/form-data with one field `file`.", code="bad_form"
@@ -218,7 +250,12 @@ async def _from_form(request: Request, settings: Settings) -> tuple[Submission, 
             chosen = _BUDGET.validate_python(budget) if budget else None
         except ValidationError as error:
             raise RequestValidationError([entry | {"loc": ("budget",)} for entry in error.errors()]) from error
-        return intake.submission(await file.read(), file.filename, "upload", settings), chosen
+        try:
+            claim = stated({name: value for name, value in form.items() if isinstance(value, str)})
+        except ValidationError as error:
+            raise RequestValidationError(in_form(error)) from error
+        submission = intake.submission(await file.read(), file.filename, "upload", settings)
+        return submission.model_copy(update={"claim": claim}), chosen
     finally:
         await form.close()
 

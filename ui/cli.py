@@ -8,48 +8,39 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from ui import followup
+from ui import commands, followup
+from ui.running import Depth, Stakes
+from ui.running import console as _console
+from ui.running import guarded as _guarded
+from ui.running import say as _say
+from ui.running import say_json as _say_json
+from ui.running import settings as _settings
+from ui.running import with_explainer as _with_explainer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from agent.service import Explainer, Submission
     from agent.settings import Settings
+    from agent.stated import StatedClaim
     from agent.verdict import Report
-    from tools.errors import ExpositError
 
 T = TypeVar("T")
 
 app = typer.Typer(
     name="exposit", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
     help="Examines a picture and explains, with evidence, whether a generative model made or altered it.",
-    epilog="Exit codes: 0 done, 2 the request must change, 3 the installation must change, 4 try again.",
+    epilog="Exit codes: 0 done, 2 the request must change, 3 the installation must change, 4 try again. "
+    "Completion of the shell: --install-completion.",
 )  # fmt: skip
 models_app = typer.Typer(invoke_without_command=True, help="The weights that the tools and the language model need.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
 app.add_typer(models_app, name="models")
 app.add_typer(audit_app, name="audit")
-
-
-class Depth(StrEnum):
-    """Budgets by name."""
-
-    quick = "quick"
-    standard = "standard"
-    thorough = "thorough"
-
-
-class Stakes(StrEnum):
-    """What hangs on an answer."""
-
-    ordinary = "ordinary"
-    high = "high"
 
 
 Budget = Annotated[Depth | None, typer.Option(help="What an examination may cost; EXPOSIT_BUDGET when unset.")]
@@ -72,23 +63,45 @@ def explain(
     stakes: Annotated[
         Stakes, typer.Option(help="What hangs on the answer; at high stakes a person may be asked (EXPOSIT_REVIEW).")
     ] = Stakes.ordinary,
+    claim: Annotated[
+        str | None, typer.Option(help="What is said of the picture. Kept with the case; nothing judges it.")
+    ] = None,
+    claimant: Annotated[str | None, typer.Option(help="Who says so.")] = None,
+    claim_date: Annotated[str | None, typer.Option(help="The day it was said: 2026-01-31.")] = None,
+    claim_seen: Annotated[str | None, typer.Option(help="Where it was seen, in words.")] = None,
+    claim_url: Annotated[str | None, typer.Option(help="Where it can be read (http or https).")] = None,
+    exit_code: Annotated[
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="End with the verdict: 10 generated, 11 edited, 12 laundered, 13 no evidence, 14 authentic, "
+            "15 inconclusive. Never 0: no verdict says that a picture is real.",
+        ),
+    ] = False,
 ) -> None:
     """Examine one picture and explain the verdict."""
     settings = _settings(vlm, budget)
-    submission = _guarded(lambda: asyncio.run(_submission(image, settings)))
+    told = {
+        "claim": claim, "claimant": claimant, "claim_date": claim_date, "claim_seen": claim_seen,
+        "claim_url": claim_url,
+    }  # fmt: skip
+    stated = _guarded(lambda: _stated(told))
+    submission = _guarded(lambda: asyncio.run(_submission(image, settings, stated)))
     report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
-        return
-    if short or language is not None:
+    elif short or language is not None:
         from agent.explanation import render
 
-        text = _guarded(lambda: render(report, form="short" if short else "full", code=language or "en"))
-        sys.stdout.write(text)
-        return
-    from ui.report import show
+        sys.stdout.write(_guarded(lambda: render(report, form="short" if short else "full", code=language or "en")))
+    else:
+        from ui.report import show
 
-    show(report, _console())
+        show(report, _console())
+    if exit_code:
+        from ui import words
+
+        raise typer.Exit(words.EXIT_CODES[report.verdict.label])
 
 
 @app.command()
@@ -100,6 +113,7 @@ def batch(
     ] = True,
     budget: Budget = None,
     vlm: Vlm = None,
+    json: Annotated[bool, typer.Option("--json", help="Print how many were examined as JSON.")] = False,
 ) -> None:
     """Examine a folder; goes on past bad files, and goes on where it was broken off."""
     settings = _settings(vlm, budget)
@@ -108,7 +122,10 @@ def batch(
         from ui.batch import run
 
         done = await run(explainer, settings, folder, out, resume=resume, console=_console(stderr=True))
-        _console(stderr=True).print(done.sentence(), highlight=False, markup=False)
+        if json:
+            _say_json(asdict(done))
+        else:
+            _console(stderr=True).print(done.sentence(), highlight=False, markup=False)
 
     _with_explainer(settings, work)
 
@@ -116,7 +133,7 @@ def batch(
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on. There is no access control: guard anything but loopback.")
+        str, typer.Option(help="Address to listen on. Anything but loopback asks for a key (EXPOSIT_KEYS).")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     vlm: Vlm = None,
@@ -167,8 +184,14 @@ def models(context: typer.Context) -> None:
 
 
 @models_app.command("list")
-def models_list() -> None:
+def models_list(
+    json: Annotated[bool, typer.Option("--json", help="One weight a line, as JSON.")] = False,
+) -> None:
     """List the weights, and whether each is here."""
+    if json:
+        for line in _guarded(lambda: _models().facts(_settings())):
+            _say_json(line)
+        return
     _guarded(lambda: _models().show(_settings(), _console()))
 
 
@@ -181,20 +204,30 @@ def models_pull(
 
 
 @audit_app.command("verify")
-def audit_verify() -> None:
+def audit_verify(
+    json: Annotated[bool, typer.Option("--json", help="Print the number of rows as JSON.")] = False,
+) -> None:
     """Walk the audit trail and check that each row holds the hash of the one before."""
     length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit(), eager=False)
+    if json:
+        _say_json({"holds": True, "rows": length})
+        return
     _say(f"The audit trail holds: {length} rows.")
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="One part a line, as JSON.")] = False,
+) -> None:
     """Say what is wrong with this installation, and how to mend it."""
     from ui.doctor import examine
 
     found = _guarded(lambda: asyncio.run(examine(_settings())))
     console = _console()
     for check in found:
+        if json:
+            _say_json(asdict(check))
+            continue
         mark, style = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "bold red")}[check.state]
         console.print(f"[{style}]{mark}[/] ", end="")
         console.print(f"{check.part}: {check.detail}", highlight=False, markup=False)
@@ -218,37 +251,40 @@ def schema(
 
 
 @app.command()
-def version() -> None:
+def version(
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
     """Print the version."""
     from ui import version as installed
 
+    if json:
+        _say_json({"version": installed()})
+        return
     _say(installed())
 
 
-def _settings(vlm: str | None = None, budget: Depth | None = None) -> Settings:
+def _stated(told: dict[str, str | None]) -> StatedClaim | None:
     from pydantic import ValidationError
 
-    from agent.settings import Settings
-    from tools.errors import ConfigurationError
+    from ui import claiming
 
-    given: dict[str, Any] = {"vlm": vlm, "budget": budget.value if budget else None}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return claiming.stated(told)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "EXPOSIT_" + "_".join(str(part) for part in first["loc"]).upper()
-        _stop(ConfigurationError(f"{name} does not hold: {first['msg']}.", remedy=f"Correct or unset {name}."))
+        raise claiming.refusal(error) from error
 
 
-async def _submission(image: str, settings: Settings) -> Submission:
+async def _submission(image: str, settings: Settings, claim: StatedClaim | None) -> Submission:
     from ui import intake
 
     if image.startswith(("http://", "https://")):
         from ui.fetch import FetchRules, fetch
 
         fetched = await fetch(image, FetchRules(max_bytes=intake.max_bytes(settings)))
-        return intake.submission(fetched.data, fetched.name, "url", settings)
-    return await asyncio.to_thread(intake.from_path, Path(image), settings)
+        given = intake.submission(fetched.data, fetched.name, "url", settings)
+    else:
+        given = await asyncio.to_thread(intake.from_path, Path(image), settings)
+    return given.model_copy(update={"claim": claim})
 
 
 async def _watched(explainer: Explainer, submission: Submission, stakes: Literal["ordinary", "high"]) -> Report:
@@ -272,66 +308,6 @@ async def _watched(explainer: Explainer, submission: Submission, stakes: Literal
     return report
 
 
-def _with_explainer(
-    settings: Settings,
-    work: Callable[[Explainer], Coroutine[Any, Any, T]],
-    *,
-    serving: bool = False,
-    eager: bool = True,
-) -> T:
-    """Runs `work` with an Explainer, closed in the end whatever happens.
-
-    Workers start at once if `eager`, else with the first picture. When `serving`, they are made warm and the log says
-    what is usual too; a single command logs from `warning` on.
-    """
-
-    async def run() -> T:
-        from agent import telemetry
-        from agent.service import Explainer
-
-        asked = serving or "log_level" in settings.model_fields_set
-        telemetry.configure(settings.log_level if asked else "warning")
-        async with Explainer(settings, warm=serving, eager=eager) as explainer:
-            return await work(explainer)
-
-    return _guarded(lambda: asyncio.run(run()))
-
-
-def _guarded(work: Callable[[], T]) -> T:
-    """Runs `work`; an error of Exposit ends the command with its sentence and its exit code."""
-    from tools.errors import ExpositError
-
-    try:
-        return work()
-    except ExpositError as error:
-        _stop(error)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _stop(error: ExpositError) -> NoReturn:
-    from tools.errors import CallerError, TryAgainError
-
-    console = _console(stderr=True)
-    console.print("[bold red]Error:[/] ", end="")
-    console.print(error.message, highlight=False, markup=False)
-    if error.remedy:
-        console.print(error.remedy, highlight=False, markup=False)
-    console.print(f"[dim]Code: {error.code}[/]", highlight=False)
-    raise typer.Exit(2 if isinstance(error, CallerError) else 4 if isinstance(error, TryAgainError) else 3)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=120)
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
-
-
 def _models() -> Any:
     from ui import models
 
@@ -343,6 +319,7 @@ def _over_cases(work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
 
 
 followup.add(app, _over_cases)
+commands.add(app)
 
 
 def main() -> None:

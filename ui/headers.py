@@ -46,7 +46,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
                     headers[name] = value
-                headers["Content-Security-Policy"] = _API_POLICY if api else _PAGE_POLICY
+                # a document that shows pictures brings its own, as strict as it can be
+                headers.setdefault("Content-Security-Policy", _API_POLICY if api else _PAGE_POLICY)
                 if api:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)

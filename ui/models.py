@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.models import MODEL, compose, states
 from agent.settings import Settings
@@ -26,6 +26,11 @@ def show(settings: Settings, console: Console) -> None:
     for one in found:
         if one.note:
             console.print(f"{one.name}: {one.note}", highlight=False, markup=False)
+
+
+def facts(settings: Settings) -> list[dict[str, Any]]:
+    """The same as plain values."""
+    return [one.model_dump(mode="json") for one in states(settings.cache)]
 
 
 def pull(settings: Settings, names: list[str], console: Console) -> None:

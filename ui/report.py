@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.verdict import Report, Sentence
 from ui import words
+from ui.formats import content
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +36,13 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"Conflict: {conflict.text}"))
     for line in (*words.standing(report), *words.beside(report)):
         console.print(Text(line))
+    stated = content.claim(report)
+    if stated:
+        console.print()
+        console.print(Text("What is claimed of the picture", style="bold"))
+        for name, value in stated:
+            console.print(Padding(Text(f"{name}: {value}"), (0, 0, 0, 2), expand=False))
+        console.print(Padding(Text(content.NOT_A_JUDGEMENT, style="dim"), (0, 0, 0, 2), expand=False))
     for role, heading in _HEADINGS:
         lines = [
             _cited(sentence) for sentence in report.explanation if sentence.role == role and _new(sentence, report)
@@ -74,6 +82,11 @@ def markdown(report: Report) -> str:
         parts.append(f"- Why it is left open: {plain(answer.abstained_because)}")
     parts += [f"- Conflict: {plain(conflict.text)}" for conflict in answer.conflicts]
     parts += [f"- {plain(line)}" for line in (*words.standing(report), *words.beside(report))]
+    stated = content.claim(report)
+    if stated:
+        parts += ["", "## What is claimed of the picture", ""]
+        parts += [f"- {name}: {plain(value)}" for name, value in stated]
+        parts += ["", plain(content.NOT_A_JUDGEMENT)]
     for role, heading in _HEADINGS:
         told = [entry for entry in report.explanation if entry.role == role and _new(entry, report)]
         lines = [f"- {plain(_cited(entry))}" for entry in told]

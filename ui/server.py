@@ -13,6 +13,7 @@ import uvicorn
 from agent.service import Explainer
 from agent.settings import Settings
 from tools.errors import ConfigurationError
+from ui import keys
 from ui.api import create_app
 
 
@@ -46,13 +47,22 @@ async def serve(settings: Settings, explainer: Explainer, host: str, port: int, 
     """Serves until SIGINT or SIGTERM. `say` is told the address once it listens.
 
     Raises:
-        ConfigurationError: where the port is taken or the address is not this machine's.
+        ConfigurationError: where the port is taken, the address is not this machine's, or keys are asked for and there
+            is none.
     """
+    guarded = keys.required(settings, host)
+    if guarded and all(key.revoked_at for key in await explainer.keys.list()):
+        raise ConfigurationError(
+            f"Whoever reaches {host} could use this service: it asks for a key there, and none has been made.",
+            remedy="Make one with `exposit keys create NAME --scope submit --scope read`, or set EXPOSIT_KEYS=off "
+            "where something else guards it.",
+        )
     listening = _listen(host, port)
     shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104
     address = f"http://{shown}:{listening.getsockname()[1]}"
+    app = create_app(settings, explainer, guarded=guarded)
     config = uvicorn.Config(
-        create_app(settings, explainer), log_config=None, log_level=settings.log_level, access_log=False,
+        app, log_config=None, log_level=settings.log_level, access_log=False,
         server_header=False, timeout_graceful_shutdown=5, timeout_keep_alive=15, lifespan="on",
     )  # fmt: skip
     with listening:

@@ -22,6 +22,16 @@ REVIEWS: Final[dict[Literal["asked", "confirm", "override"] | None, str]] = {
 }  # fmt: skip
 """Whether a person has looked, for the history."""
 
+EXIT_CODES: Final[dict[Label, int]] = {
+    "generated": 10,
+    "edited": 11,
+    "laundered": 12,
+    "no_evidence": 13,
+    "authentic": 14,
+    "inconclusive": 15,
+}
+"""Exit codes by verdict. None is 0, so that no script takes a verdict for a clean bill."""
+
 _SURE: Final[dict[Confidence, str]] = {
     "none": "Some signs suggest that this picture was",
     "low": "Some signs suggest that this picture was",

@@ -11,7 +11,9 @@ from typing import Self
 
 from PIL import Image
 
-from agent.service import Answer, CaseSummary, Event, Explainer, Submission
+from agent import audit
+from agent.audit import Entry, Head
+from agent.service import Answer, CaseSummary, Event, Explainer, Review, Submission
 from agent.settings import Settings
 from agent.verdict import (
     Artifact,
@@ -147,6 +149,7 @@ class FakeExplainer(Explainer):
         self.parts = {"database": "ok", "workers": "ok", "narrator": "ok", "calibration": "ok"}
         self.held: dict[str, tuple[Report, bytes]] = {}
         self.seen: list[Submission] = []
+        self.said: list[Review] = []
         self.closed = False
 
     async def __aenter__(self) -> Self:
@@ -164,6 +167,7 @@ class FakeExplainer(Explainer):
         image = SourceImage.open(submission.data, submission.name)
         number = len(self.held) + 1
         made = report(image, f"case-{number:04d}", self.label, _START + timedelta(minutes=number))
+        made = made.model_copy(update={"claim": submission.claim})
         if budget is not None:
             made = made.model_copy(update={"budget": budget})
         self.held[made.case_id] = (made, submission.data)
@@ -193,8 +197,22 @@ class FakeExplainer(Explainer):
             case_id=case_id, question=question, sentences=(sentence,), dropped=1, answered_by=made.explained_by
         )
 
-    async def report(self, case_id: str) -> Report:
+    async def report(self, case_id: str, revision: int | None = None) -> Report:
         return self._case(case_id)[0]
+
+    async def report_text(self, case_id: str, revision: int | None = None) -> str:
+        return self._case(case_id)[0].model_dump_json()
+
+    async def reviews(self, case_id: str | None = None) -> list[Review]:
+        return self.said
+
+    async def audit_of(self, case_id: str) -> tuple[list[Entry], Head]:
+        made = self._case(case_id)[0]
+        begun = {"image_sha256": made.image.sha256}
+        finished = {"report_sha256": audit.sha256(await self.report_text(case_id))}
+        first = audit.seal(Head(4, "4" * 64), "case_begun", case_id, begun, made.created_at)
+        last = audit.seal(Head(9, "9" * 64), "case_finished", case_id, finished, made.created_at)
+        return [first, last], Head(12, "c" * 64)
 
     async def original(self, case_id: str) -> tuple[bytes, ImageFacts]:
         made, data = self._case(case_id)

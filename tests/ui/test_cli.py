@@ -122,7 +122,7 @@ def test_audit_and_history(fake: list[FakeExplainer]) -> None:
 
 def test_history_lists_cases(monkeypatch: pytest.MonkeyPatch, fake: list[FakeExplainer], jpeg: Path) -> None:
     one = FakeExplainer(None)  # type: ignore[arg-type]
-    monkeypatch.setattr("agent.service.Explainer", lambda settings, **options: one)
+    monkeypatch.setattr("agent.service.Explainer", lambda settings, **_: one)
     run("explain", str(jpeg))
     assert "case-0001" in run("history").stdout
     assert json.loads(run("history", "--json").stdout)["label"] == "generated"
