@@ -12,7 +12,7 @@ It goes round until the plan adds no step: see `agent.planning` and `agent.probe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import RetryPolicy
@@ -43,7 +43,7 @@ def build_graph(*, model_timeout_s: float) -> Graph:
     """
     graph = StateGraph(State, context_schema=Context)
     graph.add_node("plan", nodes.plan)
-    sent = {
+    sent: dict[str, tuple[Any, Any, type[Exception], float | None]] = {
         "examine": (nodes.examine, nodes.could_not_examine, WorkerError, None),
         "look": (nodes.look, nodes.could_not_look, ModelServerError, model_timeout_s),
         "probe": (nodes.probe, nodes.could_not_probe, WorkerError, None),
@@ -51,7 +51,7 @@ def build_graph(*, model_timeout_s: float) -> Graph:
         "recall": (nodes.recall, nodes.could_not_recall, TryAgainError, RECALL_S),
     }
     for name, (node, handler, again, seconds) in sent.items():
-        graph.add_node(  # type: ignore[call-overload]  # its types leave out the NodeError that a handler is given
+        graph.add_node(
             name,
             node,
             input_schema=Task,
