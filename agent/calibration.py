@@ -29,7 +29,7 @@ ALL = "all"
 SCORE_EDGE = 1e-4
 """Scores are kept this far from 0 and 1 before their logit is taken."""
 QUALITY_EDGES = (70, 85, 95)
-SIZE_EDGES = (224, 384, 768)
+SIZE_EDGES = (384, 768)
 
 
 def logit(score: Array | float) -> Array:

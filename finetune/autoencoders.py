@@ -7,8 +7,8 @@ upsampling and convolution (Stable Diffusion's), pixel shuffle behind a quantise
 quantisation, Mentzer et al. 2024), transposed convolution (GANs), stride 16 with many channels (DC-AE, FLUX.2),
 bilinear resizing, and a patch decoder without any upsampling layer (ViT decoders). Each is trained on 64 px crops of
 photos/ alone, for a fixed CPU time on one thread. What it makes of photographs of train/, which it has not seen, is
-measured in dB, and only those that reach `LEAST_DB` serve (`finetune.twins`). The weights stay in `--work`: they serve
-training only.
+measured in dB; one under `LEAST_DB` is told to be left out. The weights stay in `--work`. No head that is shipped was
+fitted on their passages: what came of that is told in finetune/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -282,25 +282,6 @@ def held_out(decoder: Decoder, photographs: list[Pixels], side: int = 256) -> fl
         top, left = ((whole - side) // 2 for whole in rgb.shape[:2])
         middles.append(np.ascontiguousarray(rgb[top : top + side, left : left + side]))
     return psnr((middle, decoder.passage(middle)) for middle in middles)
-
-
-def served(work: Path) -> dict[str, Decoder]:
-    """The decoders of `work` that reach `LEAST_DB`, by name.
-
-    Raises:
-        ConfigurationError: if none was trained there.
-    """
-    found = {}
-    for name in ZOO:
-        told = work / f"{name}.json"
-        if told.is_file() and json.loads(told.read_text(encoding="utf-8"))["psnr_unseen"] >= LEAST_DB:
-            found[name] = Decoder(work / f"{name}.pt")
-    if not found:
-        raise ConfigurationError(
-            f"{work} holds no autoencoder that reaches {LEAST_DB:g} dB.",
-            remedy=f"Run: python -m finetune.autoencoders --data DIR --work {work}",
-        )
-    return found
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ from tools.contract import Number
 from tools.errors import ConfigurationError
 
 NARROW = 0.5
-"""Share of its ratio that a tool keeps where its use is shown on one kind of row only: expert judgement."""
+"""Share of its ratio that a tool keeps where its use is shown on one kind of row only, or on passages through a decoder
+that it knew: expert judgement."""
 KINDS: dict[Question, tuple[str, ...]] = {"generated": ("aligned", "matched"), "edited": ("aligned",)}
 """Kinds of rows in which a tool must show its use. An edit is always set beside its own untouched photograph."""
 KIND_WORDS: dict[Question, dict[str, str]] = {
@@ -195,12 +196,13 @@ def calibrate(
         joined = Joined.of(tools, plan)
         point, drawn = stack(joined, tools, [found[name].buckets for name in names], draws)
         for place, name in enumerate(names):
-            # Where one kind of row is all that a tool was tried on, nothing tells how it fares on other makes.
-            trusted = NARROW if len(KINDS[question]) < 2 else 1.0
+            # Where one kind of row, or one decoder that it knew, is all that a tool was tried on, nothing tells how it
+            # fares on pictures of other makes.
+            trusted = NARROW if len(KINDS[question]) < 2 or scores[name].met else 1.0
             share = round(float(point[place]) * trusted, DIGITS)
             note = f"; beside the other tools it keeps {share:.2f} of its own ratio"
             if trusted < 1:
-                note += ", half of it taken off because it was tried on alterations of known make only"
+                note += ", half of it taken off because it was tried on alterations or passages of known make only"
             found[name] = found[name].model_copy(
                 update={
                     "weight": share,
@@ -248,9 +250,8 @@ def card(made: Calibration) -> str:
         f"- Scores: {', '.join(f'{name} {n}' for name, n in made.rows.items()) or 'none'}; "
         f"sha256 `{made.data_sha256 or 'none'}`",
         f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
-        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95; "
-        "for semantic also views of 128 to 208 px); test/ and pairs/ were not read. Larger pictures "
-        "are judged by what was found on these crops.",
+        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
+        "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
         "",
         "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
         "90 % interval. A tool has weight only where both intervals lie above 0.",

@@ -11,16 +11,12 @@ import numpy as np
 from PIL import Image
 
 from evals.datasets import Item, Label
-from evals.perturb import Chain, Pixels, decode, jpeg, seed_of
-from finetune.twins import VARIED, Twin
+from evals.perturb import Chain, Pixels, decode, seed_of
+from finetune.twins import Twin
 
 MATCHED = Chain()
 LARGER = Chain(side=320, rescaled=0.0)
 """A larger crop, of several tiles, for pictures that hold one."""
-SMALL = tuple(range(128, 216, 8))
-"""Sides of small views, in pixels: under one tile of `semantic`, which mirrors what it lacks."""
-SHRUNK_FROM = 256
-"""Largest square that a small view is shrunk from: the side of a twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class Example:
     Attributes:
         kind: `matched` is a picture of the data through the chain; `aligned` a photograph or its own passage through
             an autoencoder, both through one and the same draw.
-        generator: The decoder of a passage, empty for a photograph.
+        generator: `taef2` for a passage, empty for a photograph.
         short_side: Of the file, in pixels.
     """
 
@@ -87,40 +83,6 @@ def matched(
             yield Example(item, "matched", item.label, item.generator, draw, passage.quality, passage.side, data)
 
 
-def smaller(rgb: Pixels, seed: int, panes: int = 1) -> tuple[bytes, int, int]:
-    """A small view of a picture: the file, its side and its JPEG quality (100 for a PNG).
-
-    Half are small crops through the chain, half larger crops through the chain that are then shrunk by up to a half
-    and saved once more, as PNG or JPEG: what becomes of pictures that are passed on as thumbnails.
-    """
-    rng = np.random.default_rng([seed, 9])
-    side = int(rng.choice(SMALL))
-    if rng.random() < 0.5:
-        data, passage = Chain(side=side)(rgb, seed, panes)
-        return data, side, passage.quality
-    data, _ = Chain(side=min(2 * side, SHRUNK_FROM))(rgb, seed, panes)
-    shrunk = Image.fromarray(decode(data)).resize((side, side), Image.Resampling.BICUBIC)
-    if rng.random() < 0.5:
-        buffer = io.BytesIO()
-        shrunk.save(buffer, "PNG")
-        return buffer.getvalue(), side, 100
-    quality = int(rng.integers(70, 96))
-    return jpeg(np.asarray(shrunk), quality), side, quality
-
-
-def matched_small(items: list[Item], draws: int, histories: list[dict[int, list[int]]]) -> Iterator[Example]:
-    """`draws` small views of each item, as `matched`."""
-    for item in items:
-        rgb = item.pixels()
-        if min(rgb.shape[:2]) // item.panes < SHRUNK_FROM:
-            continue
-        for draw in range(draws):
-            seed = seed_of(item.id + "/small", draw)
-            pixels = _saved_with(rgb, histories[seed % len(histories)]) if item.label == "real" and seed % 2 else rgb
-            data, side, quality = smaller(pixels, seed, item.panes)
-            yield Example(item, "matched", item.label, item.generator, draw, quality, side, data)
-
-
 def aligned(twins: list[Twin], chain: Chain = MATCHED) -> Iterator[Example]:
     """Both sides of each twin, through one and the same draw of `chain`."""
     for twin in twins:
@@ -130,31 +92,6 @@ def aligned(twins: list[Twin], chain: Chain = MATCHED) -> Iterator[Example]:
         )
         yield example
         yield replace(example, label="generated", generator="taef2", data=passage.apply(twin.passage))
-
-
-def varied(twins: list[Twin]) -> Iterator[Example]:
-    """Both sides of the twins of several decoders: the last number of a crop as a small view, else as `aligned`.
-
-    A photograph side that several passages share comes once, before them.
-    """
-    seen: set[tuple[str, int]] = set()
-    for twin in twins:
-        key = (twin.item.id, twin.number)
-        if key not in seen:
-            seen.add(key)
-            yield _side_of(twin, twin.photograph, "real", "")
-        yield _side_of(twin, twin.passage, "generated", twin.decoder)
-
-
-def _side_of(twin: Twin, rgb: Pixels, label: Label, generator: str) -> Example:
-    """One side of a varied twin as a file; both sides meet one and the same draw."""
-    seed = seed_of(twin.item.id, 2000 + twin.number)
-    if twin.number == VARIED - 1:
-        data, side, quality = smaller(rgb, seed)
-    else:
-        passage = MATCHED.draw(rgb.shape[1::-1], seed)
-        data, side, quality = passage.apply(rgb), passage.side, passage.quality
-    return Example(twin.item, "aligned", label, generator, twin.number, quality, side, data)
 
 
 def pixels_of(example: Example) -> Pixels:

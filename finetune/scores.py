@@ -36,6 +36,7 @@ class Rows:
         group: What the bootstrap draws and the cross-fit holds out as one: the generator of a generated picture, else
             the photograph. Both sides of an aligned pair share their photograph's.
         stratum: Groups are drawn among those of one stratum.
+        met: Whether aligned rows were scored by heads that knew what made their passages.
         y: 1 for the target class, 0 for photographs.
     """
 
@@ -49,6 +50,7 @@ class Rows:
     jpeg_quality: Array
     short_side: Array
     score: Array
+    met: bool = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -69,9 +71,11 @@ class Rows:
         """
         columns: dict[str, list[str]] = {name: [] for name in ("key", "picture", "group", "stratum", "kind", "source")}
         numbers: list[tuple[float, float, float, float]] = []
+        met = False
         for place, line in enumerate(lines, start=2):
             try:
                 photograph = line["label"] == "real"
+                met |= line.get("fold") == "met"
                 own = photograph or line["kind"] == "aligned"
                 score = float(line["score"])
                 if line["label"] not in ("real", "generated", "edited") or not 0 <= score <= 1:
@@ -95,7 +99,7 @@ class Rows:
         texts = {name: np.array(values, dtype=np.str_) for name, values in columns.items()}
         if len(set(texts["key"])) < len(texts["key"]):
             raise ConfigurationError(f"{where} scores one file twice.", remedy="Write it again.")
-        return cls(**texts, y=y, jpeg_quality=quality, short_side=side, score=scores)
+        return cls(**texts, y=y, jpeg_quality=quality, short_side=side, score=scores, met=met)
 
 
 def read(folder: Path, reviewed: Path | None = None) -> tuple[dict[str, Rows], str]:
@@ -131,13 +135,13 @@ def score(name: str, data: Path, taef2: Path, work: Path, out: Path) -> str:
     """
     from evals import datasets
     from finetune import examples
-    from finetune.heads import TOOLS
+    from finetune.heads import MEASURES
     from finetune.twins import twins
     from tools.catalogue import detectors
     from tools.contract import Budget
     from tools.image import SourceImage
 
-    if name in TOOLS:
+    if name in MEASURES:
         raise ConfigurationError(
             f"{name} has a trained head, so that its own scores would be of pictures it knows.",
             remedy=f"Run: python -m finetune.heads --tool {name}",

@@ -121,7 +121,7 @@ def test_narrow_buckets_need_enough_pictures(made):
     names = set(made.tools["good"].buckets)
     assert ALL in names
     assert {"q70-84", "q85-94"} <= names
-    assert "q70-84 s224-383" not in names, "all rows are small, so that it would be the same bucket again"
+    assert "q70-84 s0-383" not in names, "all rows are small, so that it would be the same bucket again"
     assert "q95+" not in names, "a quality that 1 picture in 26 has is too rare for a bucket of its own"
 
 

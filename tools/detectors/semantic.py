@@ -1,9 +1,8 @@
 """`semantic`: what the middle of CLIP's image tower makes of tiles at native size.
 
-A linear head over the class tokens of three middle blocks (`tools.clip`), fitted on photographs against their own
-passages through autoencoders and on generated pictures against photographs. The last block, which knows what a
-picture shows, is not read; nor is any tile resized, since that would remove the traces. A picture that is smaller than
-a tile is continued by its own mirror image.
+A linear head over the class tokens of four middle blocks (`tools.clip`), fitted on photographs against their own
+passage through an autoencoder and on generated pictures against photographs. The last block, which knows what a
+picture shows, is not read; nor is any tile resized, since that would remove the traces.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from tools import weights
-from tools.clip import LEAST, SIDE, Tower, look
+from tools.clip import SIDE, Tower, look
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
 from tools.errors import IntegrityError, MissingWeightError
 from tools.image import SourceImage
@@ -30,10 +29,10 @@ MOST = {"quick": 4, "standard": 9, "thorough": 36}
 def semantic(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Judges tiles by what the middle blocks of CLIP's image tower make of them."""
     began = perf_counter()
-    if min(image.width, image.height) < LEAST:
+    if min(image.width, image.height) < SIDE:
         return tool.abstain(
-            f"The picture is {image.width}x{image.height} px; under {LEAST} px on the shorter side too little is left "
-            "to look at, and enlarging the picture would add traces of its own.",
+            f"The picture is {image.width}x{image.height} px; one tile takes {SIDE} px on the shorter side, and "
+            "enlarging the picture would add traces of its own.",
             ms=(perf_counter() - began) * 1000,
         )
     try:
@@ -73,7 +72,7 @@ def semantic(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             "spread_log_odds": round(float(logits.std()), 4),
         },
         applicability=round(len(scores) / (len(scores) + seen.flat), 4),
-        limits=_limits(seen, len(scores), mirrored=min(size) < SIDE),
+        limits=_limits(seen, len(scores)),
         maps=(image.maps.add("semantic_tiles", drawn, _CAPTION),),
         weights={name: weights.weight(name).sha256 for name in ("clip", "semantic")},
         ms=(perf_counter() - began) * 1000,
@@ -121,18 +120,13 @@ def _tile(score: float, place: Region) -> Finding:
     )
 
 
-def _limits(seen: Look, judged: int, mirrored: bool) -> tuple[str, ...]:
+def _limits(seen: Look, judged: int) -> tuple[str, ...]:
     limits = [
         "It cannot say what in a tile it goes by; part of it may be the subject or the style. How far it holds where "
         "subjects match is measured in finetune/RESULTS.md.",
         "It was fitted on pictures saved once more as JPEG of quality 70 to 95; stronger compression, heavy resizing, "
         "filters and drawings lie outside that.",
     ]
-    if mirrored:
-        limits.append(
-            f"The shorter side has fewer than the {SIDE} px of one tile; the picture was continued by its own mirror "
-            "image, not enlarged."
-        )
     if seen.coverage < 0.995:
         limits.append(
             f"{judged} of {seen.possible} tiles, drawn by the picture's hash, were judged: {seen.coverage:.0%} of the "
