@@ -55,7 +55,7 @@ def find_conflicts(voices: Sequence[Voice], origin: Statements, evidence: Sequen
         pro = tuple(dict.fromkeys(pair.pro for pair in pairs))
         con = tuple(dict.fromkeys(pair.con for pair in pairs))
         text = f"On whether the picture was {question}, {', '.join(pro)} speaks for it and {', '.join(con)} against it."
-        beyond = " ".join(dict.fromkeys(pair.beyond for pair in pairs))
+        beyond = " ".join(dict.fromkeys(pair.beyond for pair in pairs if pair.beyond))
         pixel = all(voice.pixel for voice in speaking if voice.evidence_id in (*pro, *con))
         reconcile = _reconcile(pixel, evidence)
         found.append(
@@ -99,6 +99,8 @@ def _pair(pro: Voice, con: Voice, versions: Mapping[str, tuple[str, str]]) -> _O
     if known is None:
         if not strong:
             return None
+        if not (pro.pixel and con.pixel):
+            return _Opposed(pro.evidence_id, con.evidence_id, "")
         return _Opposed(
             pro.evidence_id, con.evidence_id, f"How often {names} disagree so far is not known: no held-out "
             "picture was judged by both."

@@ -337,7 +337,7 @@ def _report(state: State, given: Context) -> Report:
 
 
 def artifacts(evidence: tuple[Evidence, ...]) -> tuple[Artifact, ...]:
-    """What was seen at a place: the findings that have a region, named for the tool that saw it."""
+    """What was seen at a place: the findings that have a region, named for the tool that saw it; no second looks."""
     return tuple(
         Artifact(
             kind=item.detector,
@@ -348,7 +348,7 @@ def artifacts(evidence: tuple[Evidence, ...]) -> tuple[Artifact, ...]:
         )
         for item in evidence
         for finding in item.findings
-        if finding.region is not None
+        if finding.region is not None and not item.id.endswith(f"@{probes.ZOOM}")
     )
 
 

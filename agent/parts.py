@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from agent import calibration as calibrations
-from agent import telemetry, voices
+from agent import probes, telemetry, voices
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
 from agent.homelock import HomeLock
@@ -122,7 +122,7 @@ class Parts:
             maps=maps,
             store=store,
             threads=Threads(settings.sqlalchemy_url),
-            workers=Workers(options, tools.values()),
+            workers=Workers(options, tools.values(), probes.loads(tools, weights)),
             # two pictures a worker: one is decoded and planned while the tools of the other run
             turn=asyncio.Semaphore(settings.workers * 2),
             vision=vision,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,13 +63,16 @@ class _Job:
 class Workers:
     """A pool of worker processes. `start` returns at once: they come up in the background.
 
-    Each tool has a worker of its own, so that what it holds in memory is held once; tools are dealt out by cost, the
-    dearest first, to the worker that has the least to do. Decoding, and tools that were not dealt out, go to any.
+    Each tool has a worker of its own, so that what it holds in memory is held once; tools are dealt out by what
+    they take (`loads`, or else their cost), the dearest first, to the worker that has the least to do. Decoding,
+    and tools that were not dealt out, go to any.
     """
 
-    def __init__(self, options: WorkerOptions, tools: Iterable[Detector] = ()) -> None:
+    def __init__(
+        self, options: WorkerOptions, tools: Iterable[Detector] = (), loads: Mapping[str, float] | None = None
+    ) -> None:
         self.options = options
-        self._homes = _homes(tools, options.workers)
+        self._homes = _homes(tools, options.workers, loads or {})
         self._jobs: deque[_Job] = deque()
         self._own: tuple[deque[_Job], ...] = tuple(deque() for _ in range(options.workers))
         self._work = asyncio.Event()
@@ -253,7 +256,7 @@ class Workers:
 
     def _limit(self, head: dict[str, Any]) -> float:
         """Seconds that a job may take: under the quick budget a tool that hangs must not hold the report up."""
-        quick = head.get("budget", {}).get("level") == "quick"
+        quick = "view" not in head and head.get("budget", {}).get("level") == "quick"  # a second look is never quick
         return min(self.options.timeout_s, QUICK_TIMEOUT_S) if quick else self.options.timeout_s
 
     def _fail_waiting(self, error: Exception) -> None:
@@ -262,14 +265,15 @@ class Workers:
                 _settle(queue.popleft().reply, error)
 
 
-def _homes(tools: Iterable[Detector], workers: int) -> dict[str, int]:
-    """The worker of each tool, by name."""
+def _homes(tools: Iterable[Detector], workers: int, loads: Mapping[str, float]) -> dict[str, int]:
+    """The worker of each tool, by name; `loads` are the units that some of them take, second looks included."""
     load = [0.0] * workers
     homes = {}
     runnable = [tool for tool in tools if not isinstance(tool, Conditional) or tool.missing() is None]
-    for tool in sorted(runnable, key=lambda tool: (-tool.cost, tool.name)):
-        homes[tool.name] = load.index(min(load))
-        load[homes[tool.name]] += tool.cost
+    costs = {tool.name: loads.get(tool.name, tool.cost) for tool in runnable}
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+        homes[name] = load.index(min(load))
+        load[homes[name]] += costs[name]
     return homes
 
 

@@ -74,6 +74,10 @@ def explain(
     ] = Stakes.ordinary,
 ) -> None:
     """Examine one picture and explain the verdict."""
+    if language is not None:
+        from agent import language as languages
+
+        _guarded(lambda: languages.language(language))  # a code without a file is refused before anything starts
     settings = _settings(vlm, budget)
     submission = _guarded(lambda: asyncio.run(_submission(image, settings)))
     report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))

@@ -97,8 +97,10 @@ def plain(text: str) -> str:
 
 
 def _new(sentence: Sentence, report: Report) -> bool:
-    """Whether a sentence says what the page does not say elsewhere: why the case is open, what was not examined."""
+    """Whether a sentence says what the page does not say elsewhere: why it is open, what conflicts, what was left."""
     answer = report.verdict
+    if sentence.cites == ("stability",) or any(conflict.text in sentence.text for conflict in answer.conflicts):
+        return False
     if sentence.role != "limits":
         return True
     elsewhere = [answer.abstained_because or "", *answer.not_examined]

@@ -118,10 +118,12 @@ async def test_tools_are_dealt_out_by_cost_and_held_in_one_worker_each(original:
     tools = resolve(FAKES + "good") | resolve(FAKES + "unhurried")
     costs = {name: tool.cost for name, tool in tools.items()}
     assert costs == {"bright": 2.0, "drawer": 30.0, "slow": 90.0}
-    assert _homes(tools.values(), 2) == {"slow": 0, "drawer": 1, "bright": 1}
-    assert set(_homes(tools.values(), 1).values()) == {0}
+    assert _homes(tools.values(), 2, {}) == {"slow": 0, "drawer": 1, "bright": 1}
+    assert _homes(tools.values(), 2, {"drawer": 80.0}) == {"slow": 0, "drawer": 1, "bright": 1}
+    assert _homes(tools.values(), 2, {"drawer": 95.0}) == {"drawer": 0, "slow": 1, "bright": 1}
+    assert set(_homes(tools.values(), 1, {}).values()) == {0}
     absent = dataclasses.replace(tools["slow"], name="absent", cost=9000.0, _missing=lambda: "It is not installed.")
-    assert _homes([absent, *tools.values()], 2) == _homes(tools.values(), 2)
+    assert _homes([absent, *tools.values()], 2, {}) == _homes(tools.values(), 2, {})
 
 
 async def test_inspection_evidence_and_maps_come_back_whole(original: Original) -> None:
@@ -261,6 +263,7 @@ async def test_under_the_quick_budget_a_tool_that_hangs_is_stopped_sooner(
         began = time.monotonic()
         evidence, _ = await workers.examine(tool, original, Budget(level="quick"))
         assert evidence.abstained_because == "The tool was stopped after 1 s."
+        assert workers._limit({"budget": {"level": "quick"}, "view": {"kind": "jpeg70"}}) == 20.0
         assert time.monotonic() - began < 15
 
 
