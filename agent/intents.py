@@ -7,7 +7,7 @@ verdict, which only evidence can change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,8 @@ from tools.contract import Region
 
 Intent = Literal[
     "why", "where", "sure", "limits", "tools", "change", "verdict", "earlier",  # told from the case
-    "look", "box", "run", "why_not", "compare", "no_picture",  # something is done, or asked for
+    "tool",  # told of the tools that are named
+    "look", "box", "run", "compare", "no_picture",  # something is done, or asked for
     "pressure", "other",
 ]  # fmt: skip
 
@@ -48,11 +49,15 @@ _PRESSURE: Final = re.compile(
     r"|prior|above|everything|guidelines|prompt|policy|calibration|verdict)\b"
     r"|\b(?:change|set|make|switch|flip|update|adjust|alter|mark|label|declare|certify|rule|call|record|report|raise"
     r"|lower|put)\b.{0,30}\b(?:verdict|label|answer|conclusion|probability|p_generated|confidence|prior|case|it|this)\b"
-    r".{0,30}\b(?:to|as|is|be|at|real|fake|authentic|genuine|generated|edited|\d)"
+    r".{0,30}\b(?:to|as|is|be|at|real|fake|authentic|genuine|generated|edited|high|low|\d)"
+    r"|\b(?:translate|rewrite|reword|rephrase|convert|correct|revise|fix)\b.{0,30}\b(?:verdict|answer|label|conclusion)\b"
+    r"|\b(?:debug|developer|god|admin\w*|maintenance|test) mode\b|\bi (?:disagree|don'?t (?:agree|believe))\b"
+    r"|\b(?:clearly|obviously|plainly|definitely|certainly|undoubtedly)\b.{0,20}\b(?:real|fake|genuine|authentic|ai|generated"
+    r"|edited|a photo\w*)\b|\bthis is (?:the|your|an?) (?:\w+ )?(?:developer|admin\w*|owner|operator|police|court)\b"
     r"|\b(?:say|state|write|answer|reply|respond|output|print|repeat|confirm|admit|agree|conclude|declare)\b.{0,40}"
     r"\b(?:that )?(?:it|this|the (?:picture|image|photo\w*|verdict))\b.{0,20}\b(?:is|was|as)\b"
     r"|\b(?:just|only|simply) (?:say|answer|reply|write|output|confirm|admit)\b"
-    r"|\byou (?:must|have to|need to|should|will|shall|are (?:now|no longer|wrong|mistaken|required|ordered))\b"
+    r"|\byou (?:must|have to|should|will|shall|are (?:now|no longer|wrong|mistaken|required|ordered))\b"
     r"|\b(?:you'?re|you are) (?:wrong|mistaken|a |an |the )"
     r"|\bi(?:'m| am) (?:the |an? |your )?(?:\w+ ){0,3}(?:admin\w*|developer|owner|photographer|author|expert|editor"
     r"|professor|police|judge|journalist|engineer|boss|ceo|creator|operator|reviewer|researcher|scientist)\b"
@@ -69,7 +74,9 @@ _PRESSURE: Final = re.compile(
     _I | re.DOTALL,
 )
 _COMPARE: Final = re.compile(
-    r"\bcompar\w+|\bsame (?:picture|image|photo\w*|file) as\b|\b(?:second|other|another) (?:picture|image|photo)", _I
+    r"\bcompar\w+|\bsame (?:picture|image|photo\w*|file) as\b"
+    r"|\b(?:two|both) (?:pictures|images|photo\w*|files)\b|\b(?:second|other|another) (?:picture|image|photo)",
+    _I,
 )
 _RUN: Final = re.compile(
     r"\b(?:re-?run|run|use|try|apply|start|launch|execute|perform|call|invoke|do(?! not\b|n't)|redo|repeat)\b", _I
@@ -84,16 +91,37 @@ _LEFT_OUT: Final = re.compile(
     r"\b(?:tools?|detectors?|checks?|tests?)?\b",
     _I,
 )
-_WHY_NOT: Final = re.compile(
-    r"\bwhy\b.{0,40}\b(?:not|n't|never|skip\w*|left out|leave out|without)\b"
-    r"|\b(?:did(?:n't)?|was|were|have|has)\b.{0,40}\b(?:run|used?|skipped|left out|examine\w*|tried)\b",
-    _I,
-)
+_KNOWN_AS: Final[dict[str, re.Pattern[str]]] = {
+    name: re.compile(pattern, _I)
+    for name, pattern in (
+        ("provenance", r"\bmeta-?data\b|\bexif\b|\bc2pa\b|\bcontent credentials?\b|\bsigned\b|\bsignatures?\b"
+                       r"|\borigin\b"
+                       r"|\b(?:which|what) (?:model|generator|ai|software|camera)\b|\bmidjourney\b|\bdall"
+                       r"|\bstable diffusion\b"
+                       r"|\bfirefly\b|\bflux\b|\bgemini\b"),
+        ("compression", r"\bcompressed\b|\bjpe?g quality\b|\bre-?saved\b"),
+        ("splice", r"\bspliced\b|\bpasted\b"),
+        ("frequency", r"\bspectrum\b|\bfrequencies\b"),
+    )
+}  # fmt: skip
+"""What tools are about, where a question names what they look at."""
 _LOOK: Final = re.compile(
     r"\b(?:look|zoom|focus|check|examine|inspect|see|show|concentrate|re-?check|analy[sz]e|study|scan|consider|view)\b"
     r"|\bwhat about\b|\bhow about\b|\bclose[r]?\b(?: look)?|\bmagnif\w+|\benlarge\b",
     _I,
 )
+_LOOK_ORDER: Final = re.compile(
+    r"^\W*(?:(?:please|now|then|and|can you|could you|would you|will you|also|go|just)\W+)*"
+    r"(?:look|zoom|focus|check|examine|inspect|magnif\w+|enlarge)\b",
+    _I,
+)
+_AT: Final = re.compile(
+    r"\b(?:in|at|on|to|into|near|of) (?:the |its )?(?:very )?"
+    r"(?:top|bottom|upper|lower|left|right|middle|centre|center)\b"
+    r"(?![- ](?:hand|eye|ear|arm|leg|foot|cheek)\b)",
+    _I,
+)
+_PLEASE: Final = re.compile(r"\bplease\b|\btoo\W*$", _I)
 _AGAIN: Final = re.compile(
     r"\b(?:there|here|in (?:that|the|this) (?:box|part|area|region|place|spot)|same (?:box|part|area|region|place|spot)"
     r"|that (?:box|part|area|region|place|spot)|the box)\b",
@@ -107,20 +135,25 @@ _EARLIER: Final = re.compile(
     _I,
 )
 _SOUGHT: Final[tuple[tuple[Intent, str], ...]] = (
-        ("limits", r"\b(?:not|n't|un)\s?(?:\w+ )?(?:examin|look|check|cover|test)\w*|\blimit|\bmiss(?:ed|ing)?\b"
+        ("limits", r"(?:\bnot|n't"
+                   r"|\bun)\s?(?:\w+ ){0,2}(?:examin|look|check|cover|test|run\b|telling|saying|consider)\w*"
+                   r"|\blimit|\bmiss(?:ed|ing)?\b"
                    r"|\bleft out\b|\bblind spot|\bskipped\b"),
         ("change", r"\bchange\b.*\b(?:mind|verdict|answer|result|conclusion|opinion)|\bconvince\b|\bwhat if\b"
-                   r"|\bdepends? on\b|\bovertur|\bwhat would (?:it take|make you|you need)|\bwithout the\b"),
-        ("where", r"\bwhere\b|\b(?:which|what) (?:part|place|area|region)|\blocation\b|\bwhereabouts\b"),
+                   r"|\bdepends? on\b|\bovertur|\bflip\b|\bcircumstances\b"
+                   r"|\bwhat would (?:it take|make you|you need)|\bwithout the\b"),
+        ("where", r"\bwhere\b|\b(?:show|mark|highlight|list)\b.*\b(?:parts?|places?|areas?|regions?|spots?)\b"
+                  r"|\b(?:which|what) (?:part|place|area|region)|\blocation\b|\bwhereabouts\b"),
         ("tools", r"\b(?:which|what|list)\b.*\b(?:tools?|checks?|methods?|detectors?|tests?)\b"
                   r"|\bhow (?:did|do) you (?:check|test|examine|work)"),
         ("sure", r"\bhow (?:sure|certain|confident|likely|reliable|probable|strong)|\bconfiden|\bprobab|\binterval\b"
-                 r"|\bprior\b|\bcertain(?:ty)?\b|\bsure\b|\bodds\b|\bchance\b"),
+                 r"|\bprior\b|\bcertain(?:ty)?\b|\bsure\b|\bodds\b|\bchance\b|\bdecibans?\b"),
         ("why", r"\bwhy\b|\breasons?\b|\bevidence\b|\bbecause\b|\bhow come\b|\bhow do you know\b|\bbased on\b"
-                r"|\bexplain\b|\bsigns?\b|\bspeaks? (?:for|against)\b"),
+                r"|\bexplain\b|\bsigns? of\b|\bwhat signs\b|\bsumm?ar\w+|\bfindings?\b|\boverview\b"
+                r"|\bspeaks? (?:for|against)\b"),
         ("verdict", r"\b(?:is|was) (?:it|this|that|the (?:picture|image|photo\w*))\b.*\b(?:real|fake|ai|generated"
                     r"|edited|altered|photo\w*|authentic|genuine|manipulated|synthetic)\b"
-                    r"|\b(?:verdict|conclusion|result|summary)\b|^\s*(?:so|well|and)\s*\??\s*$"),
+                    r"|\b(?:verdict|conclusion|result)s?\b|^\s*(?:so|well|and)\s*\??\s*$"),
 )  # fmt: skip
 _TOLD: Final = tuple((name, re.compile(pattern, _I)) for name, pattern in _SOUGHT)
 
@@ -128,7 +161,7 @@ _TOLD: Final = tuple((name, re.compile(pattern, _I)) for name, pattern in _SOUGH
 def understand(
     question: str,
     *,
-    tools: Iterable[str],
+    tools: Collection[str],
     region: Region | None = None,
     picture: bool = False,
     last_region: Region | None = None,
@@ -157,32 +190,40 @@ def understand(
         return Understood("box", named, things, last_region, pressed)
     if _EARLIER.search(asked) and not pressed:
         return Understood("earlier")
+    place = _place(asked)
     if order and named:
+        if place is not None:
+            return Understood("box", named, things, place, pressed)
         return Understood("run", named, pressed=pressed)
     if order and re.search(r"\b(?:tools?|detectors?|checks?|tests?|everything|the rest|skipped)\b", asked, _I):
         if _LEFT_OUT.search(asked):
             return Understood("run", (), pressed=pressed)
         if not pressed:
             return Understood("tools")
-    if named and _WHY_NOT.search(asked):
-        return Understood("why_not", named, pressed=pressed)
+    told = next((name for name, pattern in _TOLD if pattern.search(asked)), None)
+    if named and not pressed and told != "change":
+        wants = _PLEASE.search(asked) and not asked.endswith("?") and not _NOT_AN_ORDER.search(asked)
+        return Understood("run" if wants else "tool", named)
     if _COMPARE.search(asked) and not pressed:
         return Understood("no_picture")
-    place = _place(asked)
-    if _LOOK.search(asked) and place is not None and not things:
-        return Understood("box", named, (), place, pressed)
+    if place is not None and _LOOK.search(asked):
+        return Understood("box", named, things, place, pressed)
     if things and not pressed:
         return Understood("look", named, things)
     if re.search(r"\b(?:zoom|look closer|closer look|magnif\w+|enlarge)\b", asked, _I):
         return Understood("look", named, things, pressed=pressed)
     if pressed and not asked.endswith("?"):
         return Understood("pressure", named, pressed=True)
-    told = next((name for name, pattern in _TOLD if pattern.search(asked)), None)
     if pressed:
         return Understood(told if told in ("change", "why", "where", "sure") else "pressure", named, pressed=True)
+    spoken = tuple(name for name in tools if name in _KNOWN_AS and _KNOWN_AS[name].search(asked))
+    if spoken and told in (None, "verdict"):
+        return Understood("tool", spoken)
     if told is not None:
         return Understood(told, named)
-    return Understood("look" if awaits_box and _LOOK.search(asked) else "other", named)
+    if _LOOK_ORDER.search(asked) or (awaits_box and _LOOK.search(asked)):
+        return Understood("look", named)
+    return Understood("other", named)
 
 
 def _named(asked: str, tools: Iterable[str]) -> tuple[str, ...]:
@@ -209,6 +250,8 @@ def _orders(asked: str) -> bool:
 
 def _place(asked: str) -> Region | None:
     """The part of a 3x3 grid that words name, as a box; None where they name none, or several."""
+    if not _AT.search(asked):
+        return None
     found = wording.places(asked)
     if len(found) != 1:
         return None

@@ -121,7 +121,7 @@ def _drafted(report: Report, meant: Understood, done: Done) -> list[Sentence]:
     match meant.intent:
         case "box" | "run" if new:
             return [*(said for item in new for said in _heard(report, item)), _TEMPLATE.answer_first(verdict, evidence)]
-        case "run" | "why_not":
+        case "run" | "tool":
             return [*_about(report, meant.tools), _TEMPLATE.answer_first(verdict, evidence)]
         case "look":
             return _seen(report, meant) or list(_TEMPLATE.answer(report, PLAINLY["where"]))

@@ -142,8 +142,7 @@ class Examiner:
                 continue
             total += planning.cost_of(tool, image, self.budget)
             if tool.name in self.calibration.weighted:
-                budget = probes.look_budget(tool, self.budget)
-                total += len(DEGRADATIONS) * planning.cost_of(tool, image, budget)
+                total += probes.look_cost(tool, image, self.budget)
         return round(total, 1)
 
 

@@ -80,6 +80,10 @@ def explain(
     ] = False,
 ) -> None:
     """Examine one picture and explain the verdict."""
+    if language is not None:
+        from agent import language as languages
+
+        _guarded(lambda: languages.language(language))  # a code without a file is refused before anything starts
     settings = _settings(vlm, budget)
     told = {
         "claim": claim, "claimant": claimant, "claim_date": claim_date, "claim_seen": claim_seen,

@@ -68,6 +68,18 @@ def test_explain_for_people(fake: list[FakeExplainer], jpeg: Path) -> None:
     assert fake[0].seen[0].origin == "path"
 
 
+def test_the_explanation_alone_short_and_in_another_language(fake: list[FakeExplainer], jpeg: Path) -> None:
+    full, short = run("explain", str(jpeg), "--language", "en"), run("explain", str(jpeg), "--short")
+    assert full.exit_code == short.exit_code == 0
+    assert 0 < len(short.stdout) < len(full.stdout)
+    assert "Nicht geprüft" in run("explain", str(jpeg), "--language", "de").stdout
+    started = len(fake)
+    refused = run("explain", str(jpeg), "--language", "xx")
+    assert refused.exit_code == 2
+    assert "Known: de, en" in refused.output
+    assert len(fake) == started, "before anything starts"
+
+
 def test_explain_as_json_prints_nothing_else(fake: list[FakeExplainer], jpeg: Path) -> None:
     result = run("explain", str(jpeg), "--json")
     report = json.loads(result.stdout)

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from agent.verdict import Contribution, Label, Report
+from agent.verdict import Contribution, Label, Report, Sentence, Similar, Stability
 from tests.conftest import encoded, picture
 from tests.ui.fakes import report as make
 from tools.errors import ImageError
@@ -125,3 +125,29 @@ def test_hostile_text_stays_text_on_the_page() -> None:
 def test_hostile_text_stays_text_in_markdown() -> None:
     assert plain("![a](http://evil.example/x.png) <b>") == (r"\!\[a\]\(http\:\/\/evil\.example\/x\.png\) \<b\>")
     assert plain("one\n\n# two") == r"one \# two"
+
+
+def test_second_looks_and_earlier_cases_stand_beside_the_verdict_once_on_every_face() -> None:
+    report = reported()
+    steady = Stability(judged=True, because="The picture was looked at again: <it> points the same way each time.")
+    before = Similar(
+        case_id="old-1", created_at=report.created_at, name="b.jpg", label="no_evidence", distance=7, same_file=False
+    )
+    told = report.model_copy(
+        update={"stability": steady, "similar": (before,), "similar_because": "", "unrecorded": ""}
+    )
+    seen = "Seen before: nearly the same picture (7 of 256 bits differ), in case old-1"
+    for face in (printed(told), cards.verdict(told), markdown(told).replace("\\", "")):
+        assert face.count(seen) == 1
+        assert face.count("points the same way each time") == 1
+    assert "&lt;it&gt;" in cards.verdict(told)
+    lost = report.model_copy(update={"similar_because": "The database is locked."})
+    assert "Earlier cases were not looked through: The database is locked." in printed(lost)
+
+
+def test_the_terminal_tells_what_was_not_examined_once() -> None:
+    report = reported()
+    missing = report.verdict.not_examined[0]
+    again = Sentence(text=f"Not examined: {missing.rstrip('.')}.", cites=("verdict",), role="limits")
+    told = report.model_copy(update={"explanation": (*report.explanation, again)})
+    assert printed(told).count(missing.rstrip(".")) == 1
