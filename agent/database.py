@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MIGRATIONS = Path(__file__).with_name("migrations")
-REVISION = "0001"
+REVISION = "0003"
 """The newest migration, told here so that opening a database that is up to date need not load Alembic."""
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",

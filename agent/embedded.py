@@ -1,177 +1,213 @@
-"""`EmbeddedVision`: a language model in this process, where no server is to be had.
+"""`EmbeddedVision`: the vision-language model in this process, where no server is to be had.
 
-For now it is the bare SmolLM2-135M-Instruct, which sees no pixels and was not tuned for this work: it writes from the
-text of the evidence, and what grounding refuses of it is dropped. It cannot keep to a form by itself, so the form is
-written for it: for the verdict and for each of the weightiest tools it fills in one sentence, whose citation is given.
-Decoding is greedy, so the same case gives the same sentences on the same machine.
+It is the same model as the server's (`agent.models`), with the same adapter, prompts and form of reply. Decoding is
+greedy, so the same case gives the same reply on the same machine. One call runs at a time: the others wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from agent.basis import VERDICT
-from agent.models import LANGUAGE_MODEL, language_model_file
-from agent.prompt import PROMPT_VERSION, Message, answer_messages, clean, narrate_messages, salvage
+from agent import models, seeing
+from agent.forms import form_of
+from agent.prompt import (
+    PROMPT_VERSION,
+    Look,
+    Message,
+    Narration,
+    answer_messages,
+    look_messages,
+    narrate_messages,
+    parse,
+    salvage,
+)
+from agent.seeing import Looked
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
-from tools.contract import Evidence
+from agent.views import View, views
+from agent.vision import LONGEST_ANSWER, LONGEST_LOOK, LONGEST_NARRATION, Tell, Told
+from tools.contract import Evidence, Region
 from tools.errors import ModelServerError
+from tools.image import DEFAULT_LIMITS, Limits
 
-_Slot = tuple[str, str]
-_MOST_SLOTS = 4
-"""Sentences of one reply: each costs another reading of the case."""
-_LONGEST_PROMPT = 1536
+if TYPE_CHECKING:
+    from agent.llava import Llava, Written
 
 
 class EmbeddedVision:
-    """A language model run by transformers in a thread, one reply at a time.
+    """The composed model run by transformers in a thread.
 
     Args:
-        folder: Holds the model: a checkpoint, or the GGUF file named by `gguf`.
-        gguf: Name of a GGUF file in `folder`; None for an ordinary checkpoint.
-        model: Its name, for the log.
-        revision: sha256 of the weights, for the log.
-        timeout_s: Seconds that writing one reply may take; loading comes before.
-        max_new_tokens: Longest sentence, in tokens.
+        folder: The composed checkpoint (`agent.models.compose`).
+        adapter: The trained adapter; without one the bare model replies, and says so.
+        limits: Of decoding.
+        timeout_s: Seconds that decoding one reply may take; loading comes before.
     """
 
     def __init__(
         self,
         folder: Path,
+        adapter: models.Adapter | None = None,
         *,
-        gguf: str | None = None,
-        model: str = LANGUAGE_MODEL,
-        revision: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         timeout_s: float = 30.0,
-        max_new_tokens: int = 60,
     ) -> None:
-        self._folder, self._gguf = folder, gguf
-        self._name, self._revision = model, revision
-        self._timeout_s, self._max_new_tokens = timeout_s, max_new_tokens
-        self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
+        self._folder, self._adapter = folder, adapter
+        self._limits, self._timeout_s = limits, timeout_s
+        self._made: Llava | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     @classmethod
-    def from_cache(cls, cache: Path, *, timeout_s: float = 30.0) -> EmbeddedVision:
-        """The pinned language model, checked by its hash.
+    def from_cache(cls, cache: Path, *, limits: Limits = DEFAULT_LIMITS, timeout_s: float = 30.0) -> EmbeddedVision:
+        """The composed model, written to the cache where it is not there yet; and the adapter that is shipped.
 
         Raises:
-            MissingWeightError: if it is not in the cache; names the command that gets it.
-            IntegrityError: if the file is not the one that is pinned.
+            MissingWeightError: if a part is not in the cache; names the command that gets it.
+            IntegrityError: if a part is not the one that is pinned.
         """
-        file, sha256 = language_model_file(cache)
-        return cls(file.parent, gguf=file.name, revision=sha256, timeout_s=timeout_s)
+        return cls(models.compose(cache), models.adapter(), limits=limits, timeout_s=timeout_s)
 
     @property
     def can_look(self) -> bool:
-        """Never: this is a language model alone."""
-        return False
+        """Always."""
+        return True
+
+    def warm_up(self) -> None:
+        """Begins to load the model, so that the first case need not wait for it."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._model.load), name="load-model")
+
+    async def until_ready(self) -> None:
+        """Returns once a load that was begun (`warm_up`) has ended; `writer` says how."""
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
 
     async def writer(self) -> Writer:
-        """Who this is."""
+        """Who this is.
+
+        Raises:
+            ModelServerError: while the model is being loaded ahead (`warm_up`).
+            ExpositError: where that failed.
+        """
+        if self._loading is not None:
+            if not self._loading.done():
+                raise ModelServerError(
+                    "The model is being loaded.", remedy="Try again in a moment.", code="model_starting"
+                )
+            self._loading.result()
+        tuned = self._adapter is not None
         return Writer(
             kind="embedded",
-            model=self._name,
-            revision=self._revision,
+            model=self._folder.name,
+            adapter=self._adapter.name if self._adapter else None,
+            revision=self._adapter.revision if self._adapter else None,
             prompt_version=PROMPT_VERSION,
-            note="A language model in this process, not tuned for this work; it reads the evidence, not the picture.",
+            note="" if tuned else "The model has no adapter: it was not tuned for this work.",
         )
 
     async def look(self, original: bytes) -> Evidence:
-        """Raises ModelServerError: this model sees no pixels."""
-        raise ModelServerError(
-            "The embedded language model cannot look at pictures.", remedy="Serve a vision model.", code="cannot_look"
-        )
+        """Looks at the whole picture and at a fixed grid of native crops, blind to all other evidence."""
+        begun = time.perf_counter()
+        shown = await asyncio.to_thread(lambda: views(seeing.decoded(original, self._limits)))
+        looked = await self._looked(shown)
+        ms = (time.perf_counter() - begun) * 1000
+        return seeing.evidence_of(shown, looked, version=self._version, weights=self._weights, ms=ms)
+
+    async def point(self, original: bytes, region: Region) -> Evidence:
+        """Looks at one part of the picture that a tool or a person pointed at; its evidence is not blind."""
+        begun = time.perf_counter()
+        view = await asyncio.to_thread(lambda: seeing.part(seeing.decoded(original, self._limits), region))
+        (looked,) = await self._looked([view])
+        ms = (time.perf_counter() - begun) * 1000
+        return seeing.evidence_of_part(view, looked, version=self._version, weights=self._weights, ms=ms)
 
     async def narrate(
-        self, verdict: Verdict, evidence: tuple[Evidence, ...], contributions: tuple[Contribution, ...] = ()
+        self,
+        verdict: Verdict,
+        evidence: tuple[Evidence, ...],
+        contributions: tuple[Contribution, ...] = (),
+        tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation from the text of the evidence."""
-        slots = _slots(evidence, contributions)
-        return await self._reply(narrate_messages(verdict, evidence, contributions), slots)
+        """Writes the explanation; `tell` is given each sentence as it closes."""
+        return await self._sentences(narrate_messages(verdict, evidence, contributions), LONGEST_NARRATION, tell)
 
-    async def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
-        """Answers a question from the text of the evidence."""
+    async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
+        """Answers a question from the case."""
         messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
-        return await self._reply(messages, _slots(report.evidence, report.contributions)[:2])
+        return await self._sentences(messages, LONGEST_ANSWER, tell)
 
     async def close(self) -> None:
         """Lets the model go."""
-        self._loaded = None
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
+            self._loading = None
+        if self._made is not None:
+            await asyncio.to_thread(self._made.drop)
 
-    async def _reply(self, messages: list[Message], slots: list[_Slot]) -> tuple[Sentence, ...]:
-        sentences = salvage(await asyncio.to_thread(self._write, messages, slots))
-        if not sentences:
+    @property
+    def _model(self) -> Llava:
+        if self._made is None:
+            from agent.llava import Llava
+
+            self._made = Llava(self._folder, self._adapter.folder if self._adapter else None)
+        return self._made
+
+    @property
+    def _version(self) -> str:
+        adapter = f"/{self._adapter.name}@{self._adapter.revision}" if self._adapter else ""
+        return f"{self._folder.name}{adapter}/prompt-{PROMPT_VERSION}"
+
+    @property
+    def _weights(self) -> dict[str, str]:
+        return {"vlm": self._folder.name} | ({"adapter": self._adapter.revision} if self._adapter else {})
+
+    async def _looked(self, shown: list[View]) -> list[Looked]:
+        # The picture is handed over beside the prompt; the address stands where a server would be given its bytes.
+        asked = [look_messages("view:", seeing.shown_as(view)) for view in shown]
+        written = await self._in_thread(
+            lambda halted: self._model.write(
+                asked,
+                form_of(Look),
+                pictures=[view.pixels for view in shown],
+                watch=seeing.ANSWER,
+                max_new_tokens=LONGEST_LOOK,
+                timeout_s=self._timeout_s,
+                halted=halted,
+            )
+        )
+        if any(each.cut for each in written):
             raise ModelServerError(
-                "The embedded model wrote no sentence in the agreed form.", remedy="Set EXPOSIT_VLM=template.",
-                code="model_reply",
-            )  # fmt: skip
-        return sentences
+                "The model's reply was cut off before its end.", remedy="Try again.", code="model_reply"
+            )
+        return [Looked(parse(each.text, Look), each.p) for each in written]
 
-    def _write(self, messages: list[Message], slots: list[_Slot]) -> str:
-        """The reply as JSON: the model writes each sentence up to the quotation mark that ends it."""
-        import torch
+    async def _sentences(self, messages: list[Message], longest: int, tell: Tell | None) -> tuple[Sentence, ...]:
+        told, loop = Told(tell), asyncio.get_running_loop()
 
-        with self._lock:
-            model, tokenizer = self._load()
-            prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            ends = time.monotonic() + self._timeout_s
-            reply = '{"sentences": ['
-            for cite, role in slots:
-                opened = reply + '{"text": "'
-                inputs = tokenizer(prompt + opened, return_tensors="pt", add_special_tokens=False)
-                length = inputs["input_ids"].shape[1]
-                if length > _LONGEST_PROMPT:
-                    raise ModelServerError(
-                        f"The case is too long for the embedded model: {length} tokens, at most {_LONGEST_PROMPT}.",
-                        remedy="Serve a model with a longer context, or set EXPOSIT_VLM=template.",
-                        code="too_long",
-                    )
-                left = ends - time.monotonic()
-                if left <= 0:
-                    break
-                with torch.inference_mode():
-                    output = model.generate(
-                        **inputs,
-                        do_sample=False,
-                        max_new_tokens=self._max_new_tokens,
-                        max_time=left,
-                        repetition_penalty=1.1,
-                        stop_strings=['"'],
-                        tokenizer=tokenizer,
-                        pad_token_id=tokenizer.eos_token_id,
-                    )
-                text, closed, _ = str(tokenizer.decode(output[0, length:], skip_special_tokens=True)).partition('"')
-                if closed and text.strip():
-                    filled = {"text": clean(text), "cites": [cite], "role": role}
-                    reply += json.dumps(filled, ensure_ascii=False) + ", "
-            return reply.removesuffix(", ") + "]}"
+        def heard(text: str) -> None:
+            loop.call_soon_threadsafe(told.so_far, salvage(text))
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            from transformers import AutoModelForCausalLM, AutoTokenizer
-            from transformers.utils import logging
+        (written,) = await self._in_thread(
+            lambda halted: self._model.write(
+                [messages],
+                form_of(Narration),
+                max_new_tokens=longest,
+                timeout_s=self._timeout_s,
+                tell=heard,
+                halted=halted,
+            )
+        )
+        return told.whole(salvage(written.text))
 
-            logging.disable_progress_bar()
-            where: dict[str, Any] = {"local_files_only": True}
-            if self._gguf is not None:
-                where["gguf_file"] = self._gguf
-            tokenizer = AutoTokenizer.from_pretrained(str(self._folder), **where)
-            model = AutoModelForCausalLM.from_pretrained(str(self._folder), **where).eval()
-            self._loaded = (model, tokenizer)
-        return self._loaded
-
-
-def _slots(evidence: tuple[Evidence, ...], contributions: tuple[Contribution, ...]) -> list[_Slot]:
-    """What each sentence is to rest on, and its role: the verdict, then the tools by weight."""
-    weights = {entry.evidence_id: entry.decibans for entry in contributions}
-    told = [item for item in evidence if item.findings]
-    told.sort(key=lambda item: -abs(weights.get(item.id, 0.0)))
-    slots: list[_Slot] = [(VERDICT, "answer")]
-    slots += [(item.id, "reason") for item in told]
-    return slots[:_MOST_SLOTS]
+    async def _in_thread(self, work: Callable[[threading.Event], list[Written]]) -> list[Written]:
+        """Runs `work` off the event loop; where the caller is cancelled, the model stops at its next token."""
+        halted = threading.Event()
+        try:
+            return await asyncio.to_thread(work, halted)
+        except asyncio.CancelledError:
+            halted.set()
+            raise

@@ -10,15 +10,16 @@ that the calibration file holds. The label follows from a fixed table, docs/VERD
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from agent.calibration import ALL, Array, Calibration, bucket_names, conditions
 from agent.claims import Question, Statements, statements, weigh
-from agent.verdict import Confidence, Conflict, Contribution, Interval, Label, PlanStep, Verdict
+from agent.conflicts import CONFLICT, DECIBANS, QUESTIONS, Voice, find_conflicts
+from agent.verdict import Confidence, Contribution, Interval, Label, PlanStep, Verdict
 from tools.contract import Evidence
 from tools.errors import ConfigurationError
 
@@ -29,14 +30,10 @@ LABEL_FLOOR = math.log(4)
 """No sum at or below this gives `generated` or `edited`, whatever calibration found."""
 NO_EVIDENCE_CEILING = -math.log(2)
 """No sum above this gives `no_evidence`."""
-CONFLICT = math.log(2)
-"""Contributions of opposite sign, both at least this large, are a conflict."""
 BLOCKING = 0.5
 """A conflict withholds the label where the weaker side is at least this share of the stronger."""
 JUDGEMENT_SPREAD = (0.5, 1.5)
 """Factor on the log-likelihood ratio of a statement of origin over the draws: our doubt about our own judgement."""
-QUESTIONS: tuple[Question, ...] = ("generated", "edited")
-_DECIBANS = 10 / math.log(10)
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 NEVER_EXAMINED = (
@@ -45,10 +42,10 @@ NEVER_EXAMINED = (
     "Whether a real picture was passed through a generator's autoencoder (`laundered`): no tool here tells.",
     "Whether caption, place, date or context are true.",
 )
+UNTRIED = "Whether the evidence survives re-saving and resizing."
 _EXAMINED_BY: dict[str, tuple[str, ...]] = {
     "Content credentials and metadata about the picture's origin.": ("provenance",),
     "Splices and local edits (no calibrated tool looked for them).": ("splice",),
-    "Whether the evidence survives re-saving and resizing.": ("stability",),
     "What a vision model sees in the picture, such as anatomy, lettering or light.": ("look", "vision"),
 }
 _READERS = frozenset({"provenance"})
@@ -62,23 +59,6 @@ class Fused(NamedTuple):
     contributions: tuple[Contribution, ...]
 
 
-@dataclass(slots=True)
-class _Voice:
-    """One contribution in the making: `llr` is the point value followed by the draws, (1 + draws,)."""
-
-    evidence_id: str
-    question: Question
-    llr: Array
-    bucket: str
-    because: str
-    pixel: bool
-    weighted: bool
-
-    @property
-    def point(self) -> float:
-        return float(self.llr[0])
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One question answered."""
@@ -89,8 +69,22 @@ class _Answer:
     interval: Interval
 
 
+def bars(calibration: Calibration) -> dict[Literal["generated", "edited", "no_evidence"], float]:
+    """The sums of log-likelihood ratios above which a label may be given; for `no_evidence`, at or below which."""
+    return {
+        "generated": max(LABEL_FLOOR, calibration.generated.llr),
+        "edited": max(LABEL_FLOOR, calibration.edited.llr),
+        "no_evidence": min(NO_EVIDENCE_CEILING, calibration.no_evidence.llr),
+    }
+
+
 def fuse(
-    evidence: Sequence[Evidence], *, prior: float, calibration: Calibration, plan: Sequence[PlanStep] = ()
+    evidence: Sequence[Evidence],
+    *,
+    prior: float,
+    calibration: Calibration,
+    plan: Sequence[PlanStep] = (),
+    unsteady: Collection[str] = (),
 ) -> Fused:
     """Turns evidence into a verdict.
 
@@ -101,6 +95,8 @@ def fuse(
         prior: Probability before any evidence that a picture was generated, and that it was edited; inside (0, 1).
         calibration: From `agent.calibration.load`.
         plan: What was run and left out; what was left out is named in `not_examined`.
+        unsteady: Evidence that second looks did not bear out. It counts in full, for or against, but it alone no
+            longer withholds a label from a stronger side that they did bear out.
 
     Raises:
         ConfigurationError: `prior` is not inside (0, 1).
@@ -113,12 +109,12 @@ def fuse(
     voices = [voice for item in evidence for voice in _voices(item, evidence, calibration)]
     for question in QUESTIONS:
         _cap([voice for voice in voices if voice.question == question and voice.pixel])
-    conflicts = _conflicts(voices, origin)
+    conflicts = find_conflicts(voices, origin, evidence)
     if decided is not None:
         _set_aside(voices)
     answers = {question: _answer(question, voices, prior) for question in QUESTIONS}
     generated, edited = answers["generated"], answers["edited"]
-    label, withheld = _label(answers, voices, origin, calibration, prior)
+    label, withheld = _label(answers, voices, origin, calibration, prior, frozenset(unsteady))
     return Fused(
         Verdict(
             label=label,
@@ -140,7 +136,7 @@ def fuse(
                 evidence_id=voice.evidence_id,
                 target=voice.question,
                 llr=voice.point,
-                decibans=voice.point * _DECIBANS,
+                decibans=voice.point * DECIBANS,
                 bucket=voice.bucket,
                 because=voice.because,
             )
@@ -149,11 +145,11 @@ def fuse(
     )
 
 
-def _voices(item: Evidence, evidence: Sequence[Evidence], calibration: Calibration) -> list[_Voice]:
+def _voices(item: Evidence, evidence: Sequence[Evidence], calibration: Calibration) -> list[Voice]:
     if item.claims:
         spread = _judgement_spread(calibration.draws)
         return [
-            _Voice(w.evidence_id, w.question, w.llr * spread, "statements of origin",
+            Voice(w.evidence_id, w.question, w.llr * spread, "statements of origin",
                    f"{w.because} (expert judgement)" if w.llr else w.because, False, w.llr != 0)
             for w in weigh(item)
         ]  # fmt: skip
@@ -169,12 +165,12 @@ def _judgement_spread(draws: int) -> Array:
     return np.concatenate([[1.0], low + (high - low) * steps])
 
 
-def _pixel_voice(item: Evidence, evidence: Sequence[Evidence], calibration: Calibration) -> _Voice:
+def _pixel_voice(item: Evidence, evidence: Sequence[Evidence], calibration: Calibration) -> Voice:
     """The calibrated voice of one score; silent, with the reason, where it may not speak."""
     question: Question = "edited" if item.target == "edited" else "generated"
 
-    def silent(because: str, bucket: str = "none") -> _Voice:
-        return _Voice(item.id, question, np.zeros(1 + calibration.draws), bucket, because, True, False)
+    def silent(because: str, bucket: str = "none") -> Voice:
+        return Voice(item.id, question, np.zeros(1 + calibration.draws), bucket, because, True, False)
 
     if item.score is None:
         return silent(f"abstained: {item.abstained_because}")
@@ -211,10 +207,10 @@ def _pixel_voice(item: Evidence, evidence: Sequence[Evidence], calibration: Cali
     because = f"calibrated on at least {bucket.n} pictures of each class; {tool.because}"
     if item.applicability < 1:
         because += f"; it applies to this picture by {item.applicability:.2f}, and its weight shrinks with that"
-    return _Voice(item.id, question, llr, name, because, True, True)
+    return Voice(item.id, question, llr, name, because, True, True)
 
 
-def _cap(voices: Sequence[_Voice]) -> None:
+def _cap(voices: Sequence[Voice]) -> None:
     """Scales the pixel voices of one question so that their sum stays within the cap, point and draws apart."""
     if not voices:
         return
@@ -226,19 +222,19 @@ def _cap(voices: Sequence[_Voice]) -> None:
             voice.because += "; scaled down because pixel evidence together may not exceed ten decibans"
 
 
-def _set_aside(voices: Sequence[_Voice]) -> None:
+def _set_aside(voices: Sequence[Voice]) -> None:
     """Silences what a trusted signature overrules; what it would have added is kept in words."""
     for voice in voices:
         if voice.pixel and voice.weighted:
             voice.because = (
                 f"not counted, because a trusted signature decides; alone it would have added "
-                f"{voice.point * _DECIBANS:+.1f} decibans ({voice.because})"
+                f"{voice.point * DECIBANS:+.1f} decibans ({voice.because})"
             )
             voice.llr = np.zeros_like(voice.llr)
             voice.weighted = False
 
 
-def _answer(question: Question, voices: Sequence[_Voice], prior: float) -> _Answer:
+def _answer(question: Question, voices: Sequence[Voice], prior: float) -> _Answer:
     """Sums the voices. Where none has weight the probability is the prior and the interval says nothing: (0, 1)."""
     speaking = [voice for voice in voices if voice.question == question and voice.weighted]
     if not speaking:
@@ -250,48 +246,25 @@ def _answer(question: Question, voices: Sequence[_Voice], prior: float) -> _Answ
     return _Answer(True, float(llr[0]), point, (min(float(low), point), max(float(high), point)))
 
 
-def _conflicts(voices: Sequence[_Voice], origin: Statements) -> tuple[Conflict, ...]:
-    found = []
-    for question in QUESTIONS:
-        strong = [voice for voice in voices if voice.question == question and abs(voice.point) >= CONFLICT]
-        if {voice.point > 0 for voice in strong} == {True, False}:
-            ids = tuple(dict.fromkeys(voice.evidence_id for voice in strong))
-            speak_for = ", ".join(dict.fromkeys(voice.evidence_id for voice in strong if voice.point > 0))
-            against = ", ".join(dict.fromkeys(voice.evidence_id for voice in strong if voice.point < 0))
-            text = f"On whether the picture was {question}, {speak_for} speaks for it and {against} against it."
-            if any(not voice.pixel for voice in strong):
-                text += (
-                    " A camera can photograph a screen that shows a generated picture, metadata can be carried over"
-                    " from another file, and pixel tools err: the original file and its signer could reconcile them."
-                )
-            else:
-                text += " Pixel tools err in different ways: a larger or less compressed copy could reconcile them."
-            found.append(Conflict(evidence_ids=ids, text=text))
-    if origin.any("camera", ingredient=False) and origin.admit_ai:
-        ids = tuple(dict.fromkeys(voice.evidence_id for voice in voices if not voice.pixel))
-        found.append(
-            Conflict(
-                evidence_ids=ids,
-                text="A trusted signature says camera capture, while another statement of origin says that AI was at "
-                "work. The signer's record of edits could reconcile them.",
-            )
-        )
-    return tuple(found)
-
-
-def _blocked(question: Question, voices: Sequence[_Voice]) -> bool:
-    points = [voice.point for voice in voices if voice.question == question]
-    speak_for, against = (sum(max(sign * point, 0.0) for point in points) for sign in (1, -1))
+def _blocked(question: Question, voices: Sequence[Voice], unsteady: frozenset[str]) -> bool:
+    points = [(voice.point, voice.evidence_id) for voice in voices if voice.question == question]
+    speak_for, against = (sum(max(sign * point, 0.0) for point, _ in points) for sign in (1, -1))
     weaker, stronger = sorted((speak_for, against))
-    return weaker >= CONFLICT and weaker >= BLOCKING * stronger
+    if weaker < CONFLICT or weaker < BLOCKING * stronger:
+        return False
+    sign = 1 if speak_for == weaker else -1
+    minor = {name for point, name in points if sign * point > 0}
+    major = {name for point, name in points if sign * point < 0}
+    return speak_for == against or not minor <= unsteady or bool(major & unsteady)
 
 
 def _label(
     answers: dict[Question, _Answer],
-    voices: Sequence[_Voice],
+    voices: Sequence[Voice],
     origin: Statements,
     calibration: Calibration,
     prior: float,
+    unsteady: frozenset[str],
 ) -> tuple[Label, str | None]:
     """The table of docs/VERDICTS.md, from the top; and why no label could be given."""
     if origin.decided is not None:
@@ -299,30 +272,27 @@ def _label(
     if origin.any("camera", ingredient=False) and origin.admit_ai:
         return "inconclusive", "Statements of origin contradict each other: a trusted camera signature, and AI."
     for question in QUESTIONS:
-        if _blocked(question, voices):
+        if _blocked(question, voices, unsteady):
             return "inconclusive", f"The evidence on whether the picture was {question} is in conflict."
-    bars = {
-        "generated": max(LABEL_FLOOR, calibration.generated.llr),
-        "edited": max(LABEL_FLOOR, calibration.edited.llr),
-    }
+    at = bars(calibration)
     passed = [
         question
         for question in QUESTIONS
-        if answers[question].llr > bars[question] and answers[question].interval[0] > 0.5
+        if answers[question].llr > at[question] and answers[question].interval[0] > 0.5
     ]
     if passed:
         return max(passed, key=lambda question: answers[question].p), None
     generated, edited = answers["generated"], answers["edited"]
     if not generated.examined and not edited.examined:
         return "inconclusive", "No evidence has any weight here, so that the probability is the prior unchanged."
-    floor = min(NO_EVIDENCE_CEILING, calibration.no_evidence.llr)
+    floor = at["no_evidence"]
     quiet = generated.llr <= floor and generated.interval[1] < 0.5
     if generated.examined and quiet and (not edited.examined or edited.llr <= 0):
         return "no_evidence", None
     question = max((name for name in QUESTIONS if answers[name].examined), key=lambda name: answers[name].llr)
     answer = answers[question]
     low, high = answer.interval
-    if answer.llr > bars[question]:
+    if answer.llr > at[question]:
         return "inconclusive", (
             f"The likelihood ratio for '{question}' is {math.exp(answer.llr):.2f}, but at the prior of {prior:g} the "
             f"90 % interval of the probability reaches down to {low:.2f}; it must stay above one half."
@@ -330,21 +300,26 @@ def _label(
     return "inconclusive", (
         f"The evidence is too weak: its likelihood ratio for '{question}' is {math.exp(answer.llr):.2f} (90 % interval "
         f"of the probability {low:.2f} to {high:.2f}). The label '{question}' needs a ratio above "
-        f"{math.exp(bars[question]):.2f}, and 'no_evidence' one of at most {math.exp(floor):.2f} for 'generated'."
+        f"{math.exp(at[question]):.2f}, and 'no_evidence' one of at most {math.exp(floor):.2f} for 'generated'."
     )
 
 
 def _why_not(withheld: str, evidence: Sequence[Evidence]) -> str:
+    return f"{withheld} {helps(evidence)}"
+
+
+def helps(evidence: Sequence[Evidence]) -> str:
+    """What would help to settle a case that was left open, in one sentence."""
     known = next((found for item in evidence if (found := conditions(item.measurements)) is not None), None)
-    helpful = "the file as it was first published or taken, with its metadata"
+    helpful = "the file as it was first published or taken, with its metadata, and not a screenshot of it"
     if known is not None and known[0] < 85:
         helpful += f", less compressed than this copy (JPEG quality {known[0]:.0f})"
     if known is not None and known[1] < 512:
         helpful += f", larger than this copy ({known[1]:.0f} px at its shorter side)"
-    return f"{withheld} What would help: {helpful}; and a reverse image search for earlier copies."
+    return f"What would help: {helpful}; and a reverse image search for earlier copies."
 
 
-def _confidence(label: Label, answers: dict[Question, _Answer], voices: Sequence[_Voice], conflict: bool) -> Confidence:
+def _confidence(label: Label, answers: dict[Question, _Answer], voices: Sequence[Voice], conflict: bool) -> Confidence:
     """The interval in a word, by docs/VERDICTS.md; pixel evidence alone never earns `high`."""
     question: Question = "edited" if label == "edited" else "generated"
     low, high = answers[question].interval
@@ -373,5 +348,5 @@ def _not_examined(evidence: Sequence[Evidence], plan: Sequence[PlanStep], edited
         for item in evidence
         if item.score is None and item.target != "context" and item.detector not in _READERS
     ]
-    left = [f"{step.tool} was left out: {step.because}" for step in plan if not step.run]
-    return (*NEVER_EXAMINED, *missing, *silent, *left)
+    left = [f"{step.tool} was left out: {step.because}" for step in plan if not step.run and step.kind != "probe"]
+    return (*NEVER_EXAMINED, UNTRIED, *missing, *silent, *left)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from langgraph.errors import NodeError, NodeTimeoutError
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from agent import fusion, grounding, planning
-from agent.state import Context, State, Task
+from agent import grounding, planning, probes
+from agent.planning import Standing
+from agent.review import asks_for_review
+from agent.stability import WORDS, settle
+from agent.state import Context, Shown, State, Task
 from agent.telemetry import log, step
-from agent.verdict import Artifact, Report, Sentence
-from agent.vision import Vision
+from agent.verdict import Artifact, PlanStep, Report, Sentence
+from agent.vision import Points, Proposes, Vision
 from agent.workers import abstention
-from tools.contract import Evidence
+from tools.contract import Detector, Evidence
 from tools.errors import ExpositError, ModelServerError
 
 Run = Runtime[Context]
+ASKED = f"{planning.LOOK}@{probes.QUESTION}"
+"""Id of what a model answered about one place."""
+PROPOSE_S = 10.0
+"""Seconds that a model may take to propose probes."""
+WORDS_OF: Final[Mapping[str, str]] = {"zoom": "one part by itself"} | dict(WORDS.items())
 
 
 def _tell(run: Run, kind: str, text: str, **data: Any) -> None:
@@ -26,29 +36,77 @@ def _tell(run: Run, kind: str, text: str, **data: Any) -> None:
 
 
 async def plan(state: State, runtime: Run) -> State:
-    """Decides which tools run."""
+    """Decides what is looked at next, and why; without a further step the verdict stands."""
     given = runtime.context
     timings: dict[str, float] = {}
-    with step("plan", timings):
-        steps = planning.plan(
-            given.tools,
-            state["image"],
-            given.budget,
-            calibrated=given.calibration.weighted,
-            can_look=given.vision is not None and given.vision.can_look,
-        )
-    run, left = (sum(each.run is wanted for each in steps) for wanted in (True, False))
-    text = f"{run} of {run + left} tools will be run."
-    _tell(runtime, "step", text, step="plan", plan=[each.model_dump(mode="json") for each in steps])
-    return {"plan": steps, "timings": timings}
+    known = state.get("plan", ())
+    with step(f"plan:{max((each.round for each in known), default=0) + 1}", timings):
+        at = _standing(state, given)
+        at = replace(at, proposed=await _proposed(at, runtime))
+        steps = (*planning.next_steps(at), *probes.next_steps(at))
+    if steps:
+        run = sum(each.run for each in steps)
+        text = f"{run} of {len(steps)} possible steps will be taken."
+        _tell(runtime, "step", text, step="plan", plan=[each.model_dump(mode="json") for each in steps])
+    elif "verdict" in state:
+        text = "The evidence was weighed."
+        if at.decided:
+            text = "A trusted signature decides; what the tools found in the pixels is shown beside it."
+        _tell(runtime, "verdict", text, verdict=state["verdict"].model_dump(mode="json"))
+    return {"plan": (*known, *steps), "timings": timings}
+
+
+def _standing(state: State, given: Context) -> Standing:
+    return Standing(
+        tools=given.tools,
+        image=state["image"],
+        budget=given.budget,
+        calibration=given.calibration,
+        prior=given.prior,
+        can_look=given.vision is not None and given.vision.can_look,
+        can_point=isinstance(given.vision, Points) and given.vision.can_look,
+        verdict=state.get("verdict"),
+        contributions=state.get("contributions", ()),
+        evidence=state.get("evidence", ()),
+        plan=state.get("plan", ()),
+    )
+
+
+async def _proposed(at: Standing, runtime: Run) -> tuple[PlanStep, ...]:
+    """What the model at hand would do beyond the policy, from a closed list; nothing where it fails."""
+    model = runtime.context.vision
+    offered = probes.options(at) if isinstance(model, Proposes) else ()
+    if not offered or not isinstance(model, Proposes) or at.verdict is None:
+        return ()
+    try:
+        async with asyncio.timeout(PROPOSE_S):
+            names = await model.propose(at.verdict, at.evidence, offered)
+    except (ExpositError, TimeoutError) as error:
+        log.warning("model_proposed_nothing", error=str(error))
+        return ()
+    return probes.accepted(offered, names)
 
 
 def send(state: State) -> list[Send] | str:
-    """Sends each planned tool off, the dearest first, so that the workers end together."""
-    todo = sorted((each for each in state["plan"] if each.run), key=lambda each: (-each.cost, each.tool))
-    if not todo:
-        return "fuse"
-    return [Send("look" if each.tool == planning.LOOK else "examine", Task(tool=each.tool)) for each in todo]
+    """Sends each step of the round off, the dearest first, so that the workers end together."""
+    last = max((each.round for each in state["plan"]), default=0)
+    steps = [each for each in state["plan"] if each.round == last]
+    if not steps or ("verdict" in state and last == state.get("weighed")):
+        return "narrate" if "verdict" in state else "fuse"
+    todo = sorted((each for each in steps if each.run), key=lambda each: (-each.cost, each.tool))
+    whole = {item.id: item for item in state.get("evidence", ())}
+    sent = []
+    for each in todo:
+        for task in probes.tasks(each):
+            more = Task(image=state["image"], whole=whole.get(task["tool"]))
+            sent.append(Send(_node_of(each), Task(**task, **more)))
+    return sent or "fuse"
+
+
+def _node_of(step: PlanStep) -> str:
+    if step.kind == "tool":
+        return "examine"
+    return {planning.LOOK: "look", probes.SIMILAR: "recall", probes.QUESTION: "ask"}.get(step.tool, "probe")
 
 
 async def examine(task: Task, runtime: Run) -> State:
@@ -86,29 +144,98 @@ async def look(task: Task, runtime: Run) -> State:
 
 async def could_not_look(task: Task, runtime: Run, error: NodeError) -> Command[str]:
     """The model failed or took too long: it abstains."""
-    evidence = Evidence(
-        id=task["tool"],
-        detector=task["tool"],
-        version="none",
-        target="generated",
-        abstained_because=f"The model that looks at pictures gave no answer: {_why(error)}",
-    )
-    return Command(update=_heard(evidence, {}, runtime), goto="fuse")
+    silent = _silent_model(task["tool"], f"The model that looks at pictures gave no answer: {_why(error)}")
+    return Command(update=_heard(silent, {}, runtime), goto="fuse")
+
+
+def _silent_model(name: str, because: str) -> Evidence:
+    return Evidence(id=name, detector=planning.LOOK, version="none", target="generated", abstained_because=because)
+
+
+async def probe(task: Task, runtime: Run) -> State:
+    """Has one tool look again: at a degraded copy, or at one part of the picture."""
+    given, tool, view = runtime.context, runtime.context.tools[task["tool"]], task["view"]
+    timings: dict[str, float] = {}
+    degraded = view.kind != "zoom"
+    _tell(runtime, "step", f"{tool.name} looks again ({WORDS_OF[view.kind]}).", step=f"{tool.name}@{view.kind}")
+    with step(f"probe:{tool.name}:{view.kind}", timings, tool=tool.name):
+        budget = probes.look_budget(tool, given.budget) if degraded else given.budget
+        evidence, _ = await given.workers.examine(tool, given.original, budget, view)
+    return _seen_again(task, tool, evidence, timings, runtime)
+
+
+async def could_not_probe(task: Task, runtime: Run, error: NodeError) -> Command[str]:
+    """No worker runs: the second look tells nothing, and stability says so."""
+    if not isinstance(error.error, ExpositError):
+        raise error.error
+    tool = runtime.context.tools[task["tool"]]
+    silent = abstention(tool, f"The tool could not be run: {error.error}")
+    return Command(update=_seen_again(task, tool, silent, {}, runtime), goto="fuse")
+
+
+def _seen_again(task: Task, tool: Detector, evidence: Evidence, timings: dict[str, float], runtime: Run) -> State:
+    view = task["view"]
+    if view.kind == "zoom":
+        return _heard(probes.zoomed(tool, evidence, task["whole"], view, task["image"]), timings, runtime)
+    slim = evidence.model_copy(update={"findings": (), "regions": (), "maps": ()})
+    return {"shown": (Shown(kind=view.kind, tool=tool.name, evidence=slim),), "timings": timings}
+
+
+async def ask(task: Task, runtime: Run) -> State:
+    """Asks the model one thing about one place. It knows where to look, so that its answer lends no weight."""
+    given, view = runtime.context, task["view"]
+    timings: dict[str, float] = {}
+    _tell(runtime, "step", "A model is asked about one place.", step=task["tool"])
+    if not isinstance(given.vision, Points) or view.region is None:
+        raise ModelServerError("There is no model that can be asked about a place.")
+    with step("ask", timings):
+        original = await asyncio.to_thread(given.originals.get, given.original.sha256)
+        seen = await given.vision.point(original, view.region)
+    evidence = seen.model_copy(update={"id": ASKED, "blind": False})
+    return _heard(evidence, timings, runtime)
+
+
+async def could_not_ask(task: Task, runtime: Run, error: NodeError) -> Command[str]:
+    """The model failed or took too long: what it was asked stays unanswered, and the report says so."""
+    silent = _silent_model(ASKED, f"The model that was asked about a place gave no answer: {_why(error)}")
+    return Command(update=_heard(silent, {}, runtime), goto="fuse")
+
+
+async def recall(task: Task, runtime: Run) -> State:
+    """Looks for the same picture among earlier cases. A note beside the verdict: nothing of it is weighed."""
+    given, image = runtime.context, task["image"]
+    timings: dict[str, float] = {}
+    with step("recall", timings):
+        found = await given.store.earlier(given.case_id, image.sha256, image.pdq)
+    return {"similar": found, "timings": timings}
+
+
+async def could_not_recall(task: Task, runtime: Run, error: NodeError) -> Command[str]:
+    """The log does not answer: the report says that earlier cases were not looked through."""
+    why = str(error.error) if isinstance(error.error, ExpositError) else "The log of cases did not answer in time."
+    log.warning("earlier_cases_not_read", error=str(error.error))
+    return Command(update={"similar_because": why}, goto="fuse")
 
 
 async def fuse(state: State, runtime: Run) -> State:
-    """Weighs the evidence into a verdict."""
+    """Weighs the evidence into a verdict, and holds it against the second looks."""
     given = runtime.context
     timings: dict[str, float] = {}
+    plan = state["plan"]
+    last = max((each.round for each in plan), default=0)
     with step("fuse", timings):
-        fused = fusion.fuse(
-            state.get("evidence", ()), prior=given.prior, calibration=given.calibration, plan=state["plan"]
+        fused, stability = settle(
+            state.get("evidence", ()),
+            state.get("shown", ()),
+            image=state["image"],
+            prior=given.prior,
+            calibration=given.calibration,
+            plan=plan,
         )
-    text = "The evidence was weighed."
-    if fused.verdict.decided_by == "provenance":
-        text = "A trusted signature decides; what the tools found in the pixels is shown beside it."
-    _tell(runtime, "verdict", text, verdict=fused.verdict.model_dump(mode="json"))
-    return {"verdict": fused.verdict, "contributions": fused.contributions, "timings": timings}
+    return {
+        "verdict": fused.verdict, "contributions": fused.contributions, "stability": stability, "weighed": last,
+        "timings": timings,
+    }  # fmt: skip
 
 
 async def narrate(state: State, runtime: Run) -> State:
@@ -119,11 +246,35 @@ async def narrate(state: State, runtime: Run) -> State:
     with step("narrate", timings):
         if given.vision is None:
             return {**_plainly(state, runtime, given.voice_because), "timings": timings}
-        drafted = await given.vision.narrate(state["verdict"], state.get("evidence", ()), state["contributions"])
+        aloud = _Aloud(state, runtime)
+        drafted = await given.vision.narrate(
+            state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell
+        )
         writer = await given.vision.writer()
     if not writer.note:
         writer = writer.model_copy(update={"note": given.voice_because})
-    return {"drafted": drafted, "explained_by": writer, "timings": timings}
+    return {"drafted": drafted, "streamed": tuple(aloud.told), "explained_by": writer, "timings": timings}
+
+
+class _Aloud:
+    """Tells sentences while the model still writes: those that hold, from the answer on, as the report will have them.
+
+    Before an answer has held nothing is told, since the template writes where none does.
+    """
+
+    def __init__(self, state: State, runtime: Run) -> None:
+        self._state, self._runtime = state, runtime
+        self._waiting: list[Sentence] = []
+        self.told: list[Sentence] = []
+
+    def tell(self, sentence: Sentence) -> None:
+        kept, _ = _grounded(self._state, (sentence,))
+        self._waiting += kept
+        if self.told or any(each.role == "answer" for each in kept):
+            for each in self._waiting:
+                _say(each, self._runtime)
+            self.told += self._waiting
+            self._waiting.clear()
 
 
 async def narrate_plainly(state: State, runtime: Run, error: NodeError) -> Command[str]:
@@ -156,9 +307,15 @@ async def ground(state: State, runtime: Run) -> State:
             writer = plain["explained_by"]
             kept, refused = _grounded(state, plain["drafted"])
             dropped += refused
+    streamed = state.get("streamed", ())
     for sentence in kept:
-        _tell(runtime, "sentence", sentence.text, sentence=sentence.model_dump(mode="json"))
+        if sentence not in streamed:
+            _say(sentence, runtime)
     return {"explanation": kept, "dropped": dropped, "explained_by": writer, "timings": timings}
+
+
+def _say(sentence: Sentence, runtime: Run) -> None:
+    _tell(runtime, "sentence", sentence.text, sentence=sentence.model_dump(mode="json"))
 
 
 def _grounded(state: State, drafted: tuple[Sentence, ...]) -> tuple[Any, Any]:
@@ -183,8 +340,12 @@ async def record(state: State, runtime: Run) -> State:
         dropped=state["dropped"],
         explained_by=state["explained_by"],
         plan=state["plan"],
+        stability=state.get("stability"),
+        similar=state.get("similar", ()),
+        similar_because=state.get("similar_because", ""),
         versions=dict(given.versions),
         timings={"inspect": given.inspect_ms} | state["timings"],
+        review_asked=asks_for_review(given.review_policy, given.stakes, state["verdict"]),
     )
     await given.store.finish_case(report)
     return {"report": report}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
+from agent.vision import Tell, Told
 from tools.contract import Evidence
 from tools.errors import ModelServerError
 
@@ -50,17 +51,21 @@ class ScriptedVision:
         return self._seen
 
     async def narrate(
-        self, verdict: Verdict, evidence: tuple[Evidence, ...], contributions: tuple[Contribution, ...] = ()
+        self,
+        verdict: Verdict,
+        evidence: tuple[Evidence, ...],
+        contributions: tuple[Contribution, ...] = (),
+        tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
         """What it was told to write."""
         self._fail()
-        return self._narration
+        return Told(tell).whole(self._narration)
 
-    async def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
+    async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """What it was told to answer."""
         self.asked.append(question)
         self._fail()
-        return self._reply
+        return Told(tell).whole(self._reply)
 
     async def close(self) -> None:
         """Notes that it was closed."""

@@ -7,43 +7,62 @@ prose: the probability of a look is read from the log-probabilities of its answe
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
+import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from agent import seeing
 from agent.prompt import (
     PROMPT_VERSION,
     Look,
     Message,
     Narration,
-    R,
     Reply,
     answer_messages,
     look_messages,
     narrate_messages,
     parse,
     response_format,
+    salvage,
 )
+from agent.seeing import Looked
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
-from tools.contract import Evidence, Finding, Region
+from agent.views import SIDE, View, views
+from agent.vision import LONGEST_ANSWER, LONGEST_LOOK, LONGEST_NARRATION, Tell, Told
+from tools.contract import Evidence, Region
 from tools.errors import ConfigurationError, ModelServerError
-from tools.image import SourceImage
+from tools.image import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from PIL import Image
 
-VIEW = 768
-"""Longest side, in pixels, at which the whole picture is shown."""
-CROP = 448
-"""Side of the native crops, in pixels."""
-_CELLS = {
-    "top left": (0, 0), "top": (1, 0), "top right": (2, 0), "left": (0, 1), "centre": (1, 1), "right": (2, 1),
-    "bottom left": (0, 2), "bottom": (1, 2), "bottom right": (2, 2),
-}  # fmt: skip
+T = TypeVar("T")
+_TOP: Final = 20
+"""Log-probabilities that are asked for a token: as many as the API gives."""
+
+
+class Server(Protocol):
+    """A server that this service runs itself (`agent.serving`)."""
+
+    @property
+    def socket(self) -> str:
+        """The Unix socket that it listens on."""
+        ...
+
+    def check(self) -> None:
+        """Raises ModelServerError, which says why, while it cannot answer."""
+        ...
+
+    async def until_ready(self) -> None:
+        """Waits until it can answer. Raises ModelServerError where that takes too long."""
+        ...
+
+    async def close(self) -> None:
+        """Stops it."""
+        ...
 
 
 class ServedVision:
@@ -51,35 +70,61 @@ class ServedVision:
 
     Args:
         base_url: Of the API; `/v1` is added where no path is given.
-        model: Name to ask for; the first that the server lists when None.
+        model: Name to ask for; when None, the first adapter (`name@revision`) that the server lists, else its first.
         timeout_s: Seconds that one call may take, all told.
+        limits: Of decoding.
+        server: The server itself, where this service runs it: it is asked first whether it can answer, and it is
+            stopped with the service.
 
     Raises:
         ConfigurationError: if `base_url` is not an http(s) URL.
     """
 
     def __init__(
-        self, base_url: str, *, model: str | None = None, api_key: str | None = None, timeout_s: float = 30.0
+        self,
+        base_url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        limits: Limits = DEFAULT_LIMITS,
+        server: Server | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(
                 f"“{base_url}” is not the address of a model server.",
-                remedy="Set EXPOSIT_VLM to auto, embedded, template, or a URL such as http://127.0.0.1:8000/v1.",
+                remedy="Set EXPOSIT_VLM to auto, served, embedded, template, or a URL such as http://127.0.0.1:8000/v1.",
             )
         self.base_url = base_url.rstrip("/") + ("/v1" if parts.path in ("", "/") else "")
         self._model = model
+        self._base: str | None = None
         self._api_key = api_key
         self._timeout_s = timeout_s
+        self._limits = limits
+        self._server = server
         self._client: AsyncOpenAI | None = None
         self._sees = False
         self._connected = False
         self._connecting = asyncio.Lock()
+        self._greeting: asyncio.Task[None] | None = None
 
     @property
     def can_look(self) -> bool:
         """Whether the server took a picture when it was first reached; False until then."""
         return self._sees
+
+    def warm_up(self) -> None:
+        """Connects, in the background, as soon as this service's own server answers."""
+        if self._greeting is None:
+            self._greeting = asyncio.create_task(self.until_ready(), name="greet-model-server")
+
+    async def until_ready(self) -> None:
+        """Returns once the model can reply, or has failed to come up; `writer` then says why."""
+        with contextlib.suppress(ModelServerError):
+            if self._server is not None:
+                await self._server.until_ready()
+            await self.connect()
 
     async def connect(self) -> str:
         """Reaches the server, settles the model's name and tries whether it takes pictures; returns the name.
@@ -87,121 +132,158 @@ class ServedVision:
         Raises:
             ModelServerError: if the server does not answer, or has no such model.
         """
+        if self._server is not None:
+            self._server.check()
         async with self._connecting:
             if self._connected and self._model is not None:
                 return self._model
-            listed = await self._guarded(self._list_models())
+            parents = await self._guarded(self._list_models())
+            listed = list(parents)
             if self._model is None:
                 if not listed:
-                    raise ModelServerError(
-                        f"The model server at {self.base_url} lists no model.", remedy="Start it with a model."
-                    )
-                self._model = listed[0]
+                    raise ModelServerError(f"{self._where} lists no model.", remedy="Start it with a model.")
+                self._model = next((name for name in listed if "@" in name), listed[0])
             elif listed and self._model not in listed:
                 raise ModelServerError(
-                    f"The model server at {self.base_url} has no model named {self._model}.",
+                    f"{self._where} has no model named {self._model}.",
                     remedy=f"Set EXPOSIT_VLM_MODEL to one of: {', '.join(listed[:8])}.",
                 )
+            self._base = parents.get(self._model)
             self._sees = await self._takes_pictures()
             self._connected = True
             return self._model
 
     async def writer(self) -> Writer:
-        """Who this is. Names the model once the server was reached."""
+        """Who this is.
+
+        Raises:
+            ModelServerError: where the server cannot be reached.
+        """
+        name = await self.connect()
+        adapter, at, revision = name.partition("@")
+        tuned = bool(at) and self._base is not None
+        own = "The model is served by vLLM on this machine." if self._server is not None else ""
         return Writer(
             kind="served",
-            model=self._model,
+            model=self._base if tuned else name,
+            adapter=adapter if tuned else None,
+            revision=revision if tuned else None,
             prompt_version=PROMPT_VERSION,
-            note=f"The model is served at {self.base_url}.",
+            note=own or f"The model is served at {self.base_url}.",
         )
 
     async def look(self, original: bytes) -> Evidence:
         """Looks at the whole picture and at a fixed grid of native crops, blind to all other evidence."""
         begun = time.perf_counter()
-        model = await self.connect()
-        views = await asyncio.to_thread(_views, original)
-        replies = await asyncio.gather(*(self._look_at(url, name) for name, url, _ in views))
-        findings = []
-        for (name, _, region), (reply, _) in zip(views, replies, strict=True):
-            for seen in reply.observations:
-                where = region if region is not None else _cell(seen.place)
-                place = f" at the {where.place}" if where is not None else ""
-                findings.append(
-                    Finding(
-                        text=f"The vision model reports {seen.kind}{place} ({name}).",
-                        polarity="edited" if seen.kind == "pasted region" else "generated",
-                        severity=seen.strength,
-                        region=where,
-                    )
-                )
-        whole = replies[0][1]
-        fields: dict[str, Any] = {
-            "id": "vision", "detector": "vision", "version": f"{model}/prompt-{PROMPT_VERSION}", "target": "generated",
-            "findings": tuple(findings), "ms": (time.perf_counter() - begun) * 1000,
-            "limits": ("A vision model can name what is not there; its observations are not calibrated.",),
-        }  # fmt: skip
-        if whole is None:
-            return Evidence(
-                abstained_because="The model server gives no log-probabilities, and a number in prose is not trusted.",
-                **fields,
-            )
-        crops = [p for _, p in replies[1:] if p is not None]
-        measured = {f"p_crop_{index}": round(p, 6) for index, p in enumerate(crops)}
-        return Evidence(score=round(whole, 6), measurements=measured, **fields)
+        await self.connect()
+        shown = await asyncio.to_thread(lambda: views(seeing.decoded(original, self._limits)))
+        looked = await self._looked(shown)
+        ms = (time.perf_counter() - begun) * 1000
+        return seeing.evidence_of(shown, looked, version=self._version, weights={}, ms=ms)
+
+    async def point(self, original: bytes, region: Region) -> Evidence:
+        """Looks at one part of the picture that a tool or a person pointed at; its evidence is not blind."""
+        begun = time.perf_counter()
+        await self.connect()
+        view = await asyncio.to_thread(lambda: seeing.part(seeing.decoded(original, self._limits), region))
+        (looked,) = await self._looked([view])
+        ms = (time.perf_counter() - begun) * 1000
+        return seeing.evidence_of_part(view, looked, version=self._version, weights={}, ms=ms)
 
     async def narrate(
-        self, verdict: Verdict, evidence: tuple[Evidence, ...], contributions: tuple[Contribution, ...] = ()
+        self,
+        verdict: Verdict,
+        evidence: tuple[Evidence, ...],
+        contributions: tuple[Contribution, ...] = (),
+        tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation."""
-        reply, _ = await self._ask(narrate_messages(verdict, evidence, contributions), Narration, 900)
-        return reply.as_sentences()
+        """Writes the explanation; `tell` is given each sentence as it closes."""
+        return await self._sentences(narrate_messages(verdict, evidence, contributions), LONGEST_NARRATION, tell)
 
-    async def answer(self, report: Report, question: str) -> tuple[Sentence, ...]:
+    async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """Answers a question from the case."""
         messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
-        reply, _ = await self._ask(messages, Narration, 500)
-        return reply.as_sentences()
+        return await self._sentences(messages, LONGEST_ANSWER, tell)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, and stops the server where it is this service's own."""
+        if self._greeting is not None:
+            self._greeting.cancel()
+            await asyncio.gather(self._greeting, return_exceptions=True)
+            self._greeting = None
         if self._client is not None:
             await self._client.close()
             self._client = None
+        if self._server is not None:
+            await self._server.close()
 
-    async def _look_at(self, url: str, name: str) -> tuple[Look, float | None]:
-        reply, logprobs = await self._ask(look_messages(url, name), Look, 400, logprobs=True)
-        return reply, _probability(logprobs)
+    @property
+    def _where(self) -> str:
+        return "The model server" if self._server is not None else f"The model server at {self.base_url}"
 
-    async def _ask(
-        self, messages: list[Message], reply: type[R], max_tokens: int, *, logprobs: bool = False
-    ) -> tuple[R, Any]:
-        await self.connect()
-        choice = await self._guarded(self._complete(messages, reply, max_tokens, logprobs))
+    @property
+    def _version(self) -> str:
+        base = f"{self._base}/" if self._base else ""
+        return f"{base}{self._model}/prompt-{PROMPT_VERSION}"
+
+    async def _looked(self, shown: list[View]) -> list[Looked]:
+        return list(await asyncio.gather(*(self._look_at(view) for view in shown)))
+
+    async def _look_at(self, view: View) -> Looked:
+        messages = look_messages(seeing.data_url(view.pixels), seeing.shown_as(view))
+        choice = await self._guarded(self._complete(messages, Look, LONGEST_LOOK, logprobs=True))
         if choice.finish_reason == "length":
             raise ModelServerError(
                 "The model's reply was cut off before its end.", remedy="Try again.", code="model_reply"
             )
-        return parse(choice.message.content or "", reply), choice.logprobs
+        return Looked(parse(choice.message.content or "", Look), _probability(choice.logprobs))
+
+    async def _sentences(self, messages: list[Message], longest: int, tell: Tell | None) -> tuple[Sentence, ...]:
+        await self.connect()
+        told = Told(tell)
+
+        async def heard() -> str:
+            text = ""
+            async for more in self._stream(messages, longest):
+                text += more
+                if "}" in more:
+                    told.so_far(salvage(text))
+            return text
+
+        return told.whole(salvage(await self._guarded(heard())))
 
     async def _complete(
-        self, messages: list[Message], reply: type[Reply] | None, max_tokens: int, logprobs: bool
+        self, messages: list[Message], reply: type[Reply] | None, max_tokens: int, *, logprobs: bool = False
     ) -> Any:
-        more: dict[str, Any] = {"response_format": response_format(reply)} if reply is not None else {}
-        if logprobs:
-            more |= {"logprobs": True, "top_logprobs": 20}
-        done = await self._open().chat.completions.create(
-            model=self._model or "", messages=messages, temperature=0.0, seed=0, max_tokens=max_tokens, **more
-        )
+        more: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP} if logprobs else {}
+        done = await self._open().chat.completions.create(**self._request(messages, reply, max_tokens), **more)
         if not done.choices:
             raise ModelServerError("The model server sent no reply.", remedy="Try again.", code="model_reply")
         return done.choices[0]
 
-    async def _list_models(self) -> list[str]:
-        return [model.id async for model in self._open().models.list()]
+    async def _stream(self, messages: list[Message], max_tokens: int) -> AsyncIterator[str]:
+        request = self._request(messages, Narration, max_tokens)
+        async with await self._open().chat.completions.create(**request, stream=True) as chunks:
+            async for chunk in chunks:
+                if chunk.choices and chunk.choices[0].delta.content:
+                    yield chunk.choices[0].delta.content
+
+    def _request(self, messages: list[Message], reply: type[Reply] | None, max_tokens: int) -> dict[str, Any]:
+        form: dict[str, Any] = {"response_format": response_format(reply)} if reply is not None else {}
+        return {
+            "model": self._model or "", "messages": messages, "temperature": 0.0, "seed": 0, "max_tokens": max_tokens,
+        } | form  # fmt: skip
+
+    async def _list_models(self) -> dict[str, str | None]:
+        """The models by name, and the base that each adapter belongs to (vLLM tells it as `parent`)."""
+        return {model.id: getattr(model, "parent", None) async for model in self._open().models.list()}
 
     async def _takes_pictures(self) -> bool:
+        import numpy as np
+
+        grey = seeing.data_url(np.full((SIDE, SIDE, 3), 128, dtype=np.uint8))
         try:
-            await self._guarded(self._complete(look_messages(_grey_square(), "a grey square"), None, 1, False))
+            await self._guarded(self._complete(look_messages(grey, "a grey square"), None, 1))
         except ModelServerError as error:
             if error.code == "model_refused":
                 return False
@@ -210,103 +292,62 @@ class ServedVision:
 
     def _open(self) -> AsyncOpenAI:
         if self._client is None:
+            import httpx
             from openai import AsyncOpenAI
 
+            transport = httpx.AsyncHTTPTransport(uds=self._server.socket) if self._server is not None else None
             # Retries are the graph's business: a client that retries on its own outlives its time limit.
             self._client = AsyncOpenAI(
-                base_url=self.base_url, api_key=self._api_key or "none", timeout=self._timeout_s, max_retries=0
+                base_url=self.base_url,
+                api_key=self._api_key or "none",
+                max_retries=0,
+                http_client=httpx.AsyncClient(transport=transport, timeout=self._timeout_s),
             )
         return self._client
 
-    async def _guarded(self, call: Any) -> Any:
+    async def _guarded(self, call: Awaitable[T]) -> T:
         """Awaits `call` for at most the time limit, and turns what may go wrong into `ModelServerError`."""
+        import httpx
         import openai
 
-        where = f"The model server at {self.base_url}"
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await call
         except (TimeoutError, openai.APITimeoutError) as error:
             raise ModelServerError(
-                f"{where} did not answer within {self._timeout_s:g} s.",
+                f"{self._where} did not answer within {self._timeout_s:g} s.",
                 remedy="Try again, or raise EXPOSIT_VLM_TIMEOUT_S.",
                 code="model_timeout",
             ) from error
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, httpx.TransportError) as error:
+            if self._server is not None:
+                self._server.check()  # it may know why
             raise ModelServerError(
-                f"{where} cannot be reached.", remedy="Check that it runs.", code="model_unreachable"
+                f"{self._where} cannot be reached.", remedy="Check that it runs.", code="model_unreachable"
             ) from error
         except openai.APIStatusError as error:
             refused = 400 <= error.status_code < 500 and error.status_code not in (408, 429)
             raise ModelServerError(
-                f"{where} answered with status {error.status_code}.",
+                f"{self._where} answered with status {error.status_code}.",
                 remedy="Check its log, its key (EXPOSIT_VLM_API_KEY) and model." if refused else "Try again.",
                 code="model_refused" if refused else "model_server",
             ) from error
         except (openai.OpenAIError, ValueError) as error:
             raise ModelServerError(
-                f"{where} sent what is not a reply of this API.", remedy="Check the address.", code="model_reply"
+                f"{self._where} sent what is not a reply of this API.", remedy="Check the address.", code="model_reply"
             ) from error
-
-
-def _views(original: bytes) -> list[tuple[str, str, Region | None]]:
-    """(name, data URL, region) of the whole picture and, where it is large enough, of five native crops."""
-    from PIL import Image
-
-    picture = Image.fromarray(SourceImage.open(original).rgb)
-    width, height = picture.size
-    small = picture.copy()
-    small.thumbnail((VIEW, VIEW))
-    views: list[tuple[str, str, Region | None]] = [("the whole picture", _data_url(small), None)]
-    if min(width, height) >= 2 * CROP:
-        for fx, fy in ((0.25, 0.25), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75), (0.75, 0.75)):
-            left, top = int(fx * width - CROP / 2), int(fy * height - CROP / 2)
-            box = (left, top, left + CROP, top + CROP)
-            region = Region.from_pixels(*box, size=picture.size)
-            views.append((f"a native crop at the {region.place}", _data_url(picture.crop(box)), region))
-    return views
-
-
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _grey_square() -> str:
-    from PIL import Image
-
-    return _data_url(Image.new("RGB", (32, 32), (128, 128, 128)))
-
-
-def _cell(place: str) -> Region | None:
-    if place not in _CELLS:
-        return None
-    column, row = _CELLS[place]
-    return Region(
-        x0=round(column / 3, 6), y0=round(row / 3, 6), x1=round((column + 1) / 3, 6), y1=round((row + 1) / 3, 6)
-    )
 
 
 def _probability(logprobs: Any) -> float | None:
     """The probability of `generated` against `photograph`, from the token with which the answer's value begins."""
-    tokens = getattr(logprobs, "content", None)
-    if not tokens:
-        return None
     text = ""
-    for token in tokens:
-        key = text.rfind('"answer"')
-        begun = text[key + len('"answer"') :].lstrip().removeprefix(":").lstrip() if key >= 0 else None
+    for token in getattr(logprobs, "content", None) or ():
+        key = text.rfind(f'"{seeing.ANSWER}"')
+        begun = text[key + len(seeing.ANSWER) + 2 :].lstrip().removeprefix(":").lstrip() if key >= 0 else None
         text += token.token
-        if begun not in ('"', ""):
-            continue
-        mass = {"generated": 0.0, "photograph": 0.0}
-        for other in token.top_logprobs:
-            said = other.token.strip().lstrip('"').lower()
-            for word in mass:
-                if said and word.startswith(said):
-                    mass[word] += math.exp(other.logprob)
-        total = sum(mass.values())
-        if total > 0:
-            return mass["generated"] / total
+        if begun in ('"', ""):
+            said = ((other.token.strip().lstrip('"'), math.exp(other.logprob)) for other in token.top_logprobs)
+            read = seeing.share(said)
+            if read is not None:
+                return read
     return None

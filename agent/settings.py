@@ -9,6 +9,8 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ReviewPolicy = Literal["never", "inconclusive", "always"]
+
 
 class Settings(BaseSettings):
     """How one Exposit runs. Every field is an environment variable `EXPOSIT_<NAME>`."""
@@ -27,14 +29,22 @@ class Settings(BaseSettings):
     )
     vlm: str = Field(
         default="auto",
-        description="Who looks and narrates: auto, embedded, template, or the base URL of an OpenAI-compatible server.",
+        description="Who looks and narrates: auto, served (vLLM, started here), embedded (the same model in this "
+        "process), template, or the base URL of an OpenAI-compatible server.",
     )
-    vlm_model: str | None = Field(default=None, description="Model name to ask the server for; its first when unset.")
+    vlm_model: str | None = Field(
+        default=None, description="Model name to ask the server for; its first adapter, or model, when unset."
+    )
     vlm_api_key: SecretStr | None = Field(default=None, description="Bearer token for the model server.")
     vlm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a call of the model may take.")
     budget: Literal["quick", "standard", "thorough"] = Field(default="standard", description="Default budget.")
     prior: float = Field(
         default=0.5, gt=0, lt=1, description="Prior probability that a picture was generated, or altered."
+    )
+    review: ReviewPolicy = Field(
+        default="inconclusive",
+        description="When a person is asked to look at a case whose stakes are high: never, where the verdict is "
+        "inconclusive, or always.",
     )
     trust_list: Path | None = Field(
         default=None,

@@ -6,47 +6,40 @@ statements are built by SQLAlchemy with bound parameters only.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import ValidationError
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from agent import audit, trail
+from agent import audit, similar, trail
+from agent.afterwards import (
+    Afterwards,
+    case_row,
+    encoded,
+    newest_label,
+    newest_number,
+    newest_p_generated,
+    newest_review,
+    waits_for_review,
+)
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
-from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, MessageRow, ReviewRow, rows_of, storable
+from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, rows_of, storable
 from agent.trail import Trail
-from agent.verdict import CaseSummary, ImageFacts, Label, Report, Writer
-from tools.contract import Frozen
+from agent.verdict import CaseSummary, ImageFacts, Label, Report, Similar
 from tools.errors import CallerError, IntegrityError, NotFoundError
 
 
-class Message(Frozen):
-    """A question about a case, or the answer to one."""
-
-    case_id: str
-    at: datetime
-    role: Literal["user", "assistant"]
-    text: str
-    cites: tuple[str, ...]
-    writer: Writer | None
-
-
-class Store:
+class Store(Afterwards):
     """The repository. Made by `await Store.open(url)`; safe for many coroutines of one loop, and for many processes.
 
     A call that was begun runs to its end even if the caller is cancelled; `close` waits for it.
     Every call may raise `TryAgainError` where the database stays locked or does not answer.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @classmethod
     async def open(cls, url: str, *, busy_timeout_s: float = 5.0) -> Self:
@@ -123,7 +116,7 @@ class Store:
         """
 
         async def work(session: AsyncSession) -> None:
-            await _describe_image(session, await _case(session, case_id), facts)
+            await _describe_image(session, await case_row(session, case_id), facts)
 
         await self._database.write(work)
 
@@ -136,12 +129,11 @@ class Store:
             NotFoundError: if the case was never begun.
             IntegrityError: if it has another report already, or the report is about another file.
         """
-        text = json.dumps(report.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-        digest = audit.sha256(text)
+        text, digest = encoded(report)
 
         async def work(session: AsyncSession) -> None:
             log = await Trail.locked(session)
-            case = await _case(session, report.case_id)
+            case = await case_row(session, report.case_id)
             if case.report_sha256 == digest:
                 return
             if case.status == "done":
@@ -156,6 +148,7 @@ class Store:
             case.label = report.verdict.label
             case.p_generated, case.p_edited = report.verdict.p_generated, report.verdict.p_edited
             case.schema_version, case.report, case.report_sha256 = report.schema_version, text, digest
+            case.review_asked = None if report.review_asked is None else storable(report.review_asked)
             session.add_all(rows_of(report))
             log.append("case_finished", case.id, trail.finished(case))
 
@@ -170,7 +163,7 @@ class Store:
 
         async def work(session: AsyncSession) -> bool:
             log = await Trail.locked(session)
-            case = await _case(session, case_id)
+            case = await case_row(session, case_id)
             if case.status != "running":
                 return False
             _fail(log, case, code, message)
@@ -196,28 +189,6 @@ class Store:
 
         return await self._database.write(work)
 
-    async def report(self, case_id: str) -> Report:
-        """The report of a finished case, checked against the hash it was stored with.
-
-        Raises:
-            NotFoundError: if there is no such case, or it has no report.
-            IntegrityError: if the stored report was altered, or cannot be read by this version.
-        """
-        case = await self._database.read(lambda session: _case(session, case_id))
-        if case.report is None:
-            why = f"it failed: {case.error_message}" if case.status == "failed" else "it is still being examined."
-            raise NotFoundError(f"Case {case_id} has no report: {why}", code=f"case_{case.status}")
-        if audit.sha256(case.report) != case.report_sha256:
-            raise audit.broken(f"The stored report of case {case_id} was altered: it does not match its hash.")
-        try:
-            return Report.model_validate_json(case.report)
-        except ValidationError as error:
-            raise IntegrityError(
-                f"The report of case {case_id} has the schema {case.schema_version}, which this version cannot read.",
-                remedy="Run the version of Exposit that wrote it.",
-                code="report_schema",
-            ) from error
-
     async def cases(
         self,
         *,
@@ -225,8 +196,12 @@ class Store:
         before: datetime | None = None,
         sha256: str | None = None,
         label: Label | None = None,
+        waiting: bool = False,
     ) -> list[CaseSummary]:
-        """The newest cases first; the `created_at` of the last one seen, as `before`, gives the next page.
+        """The newest cases first, with the label of their newest report.
+
+        The `created_at` of the last one seen, as `before`, gives the next page; `waiting` leaves only those that a
+        person should look at and nobody has.
 
         Raises:
             CallerError: if `limit` is below 1, or `before` has no time zone.
@@ -236,7 +211,7 @@ class Store:
         if before is not None and before.utcoffset() is None:
             raise CallerError(f"The time {before} has no zone.", remedy="Write it as in 2025-01-31T12:00:00Z.")
         wanted = (
-            select(CaseRow)
+            select(CaseRow, newest_label(), newest_p_generated(), newest_number(), newest_review())
             .options(defer(CaseRow.report, raiseload=True))
             .order_by(CaseRow.created_at.desc(), CaseRow.id.desc())
             .limit(limit)
@@ -246,12 +221,18 @@ class Store:
         if sha256 is not None:
             wanted = wanted.where(CaseRow.image_sha256 == sha256)
         if label is not None:
-            wanted = wanted.where(CaseRow.label == label)
+            wanted = wanted.where(newest_label() == label)
+        if waiting:
+            wanted = wanted.where(waits_for_review())
 
         async def work(session: AsyncSession) -> list[CaseSummary]:
-            return [_summary(case) for case in await session.scalars(wanted)]
+            return [_summary(*row) for row in await session.execute(wanted)]
 
         return await self._database.read(work)
+
+    async def earlier(self, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
+        """The same picture among earlier cases: see `agent.similar.earlier`."""
+        return await self._database.read(lambda session: similar.earlier(session, case_id, sha256, pdq))
 
     async def case_of_map(self, sha256: str) -> str:
         """The id of the newest case in which a tool drew that map.
@@ -270,68 +251,6 @@ class Store:
         """Whether any case has that map."""
         known = select(exists().where(MapRow.sha256 == sha256))
         return bool(await self._database.read(lambda session: session.scalar(known)))
-
-    async def add_message(
-        self,
-        case_id: str,
-        role: Literal["user", "assistant"],
-        text: str,
-        cites: Iterable[str] = (),
-        writer: Writer | None = None,
-    ) -> None:
-        """Adds a question about a case, or an answer.
-
-        Raises:
-            NotFoundError: if there is no such case.
-        """
-        row = {
-            "role": role,
-            "text": storable(text),
-            "cites": list(cites),
-            "writer": None if writer is None else writer.model_dump(mode="json"),
-        }
-
-        async def work(session: AsyncSession) -> None:
-            log = await Trail.locked(session)
-            message = MessageRow(case_id=(await _case(session, case_id)).id, at=datetime.now(UTC), **row)
-            session.add(message)
-            await session.flush()
-            log.append("message_added", case_id, trail.said(message))
-
-        await self._database.write(work)
-
-    async def messages(self, case_id: str) -> list[Message]:
-        """The messages of a case, oldest first.
-
-        Raises:
-            NotFoundError: if there is no such case.
-        """
-
-        async def work(session: AsyncSession) -> list[Message]:
-            await _case(session, case_id)
-            rows = await session.scalars(
-                select(MessageRow).where(MessageRow.case_id == case_id).order_by(MessageRow.id)
-            )
-            return [Message.model_validate({name: getattr(row, name) for name in Message.model_fields}) for row in rows]
-
-        return await self._database.read(work)
-
-    async def add_review(self, case_id: str, *, reviewer: str, label: Label, note: str = "") -> None:
-        """Adds what a person says the right label is. Nothing is replaced: each review stays.
-
-        Raises:
-            NotFoundError: if there is no such case.
-        """
-        row = {"reviewer": storable(reviewer), "label": label, "note": storable(note)}
-
-        async def work(session: AsyncSession) -> None:
-            log = await Trail.locked(session)
-            review = ReviewRow(case_id=(await _case(session, case_id)).id, at=datetime.now(UTC), **row)
-            session.add(review)
-            await session.flush()
-            log.append("review_added", case_id, trail.reviewed(review))
-
-        await self._database.write(work)
 
     async def audit(self, limit: int = 50) -> list[Entry]:
         """The newest rows of the audit trail, newest first."""
@@ -368,20 +287,16 @@ def _fail(log: Trail, case: CaseRow, code: str, message: str) -> None:
     log.append("case_failed", case.id, trail.failed(case))
 
 
-def _summary(case: CaseRow) -> CaseSummary:
-    fields = ("created_at", "status", "name", "label", "p_generated")
+def _summary(case: CaseRow, label: str | None, p: float | None, number: int, review: str | None) -> CaseSummary:
+    fields = ("created_at", "status", "name")
     facts = {name: getattr(case, name) for name in fields} | {"case_id": case.id, "error": case.error_message}
+    if review is None and case.review_asked is not None:
+        review = "asked"
+    facts |= {"label": label, "p_generated": p, "revision": number, "review": review, "sha256": case.image_sha256}
     try:
-        return CaseSummary.model_validate(facts | {"sha256": case.image_sha256})
+        return CaseSummary.model_validate(facts)
     except ValidationError as error:
         raise audit.broken(f"The row of case {case.id} was altered: it holds what Exposit never writes.") from error
-
-
-async def _case(session: AsyncSession, case_id: str) -> CaseRow:
-    case = await session.get(CaseRow, storable(case_id))
-    if case is None:
-        raise NotFoundError(f"There is no case {case_id!r}.", remedy="`exposit history` lists the cases.")
-    return case
 
 
 async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFacts) -> None:
@@ -396,3 +311,4 @@ async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFact
         raise audit.broken(f"The image row of case {case.id} is missing.")
     image.width, image.height, image.format, image.mode = facts.width, facts.height, facts.format, facts.mode
     image.frame, image.frames = facts.frame, facts.frames
+    image.pdq = facts.pdq or None

@@ -7,6 +7,7 @@ finished, so that people can query what was found.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,7 +89,10 @@ class Base(DeclarativeBase):
 
 
 class ImageRow(Base):
-    """A file that was handed in, once for each content. What decoding found is empty where it did not decode."""
+    """A file that was handed in, once for each content. What decoding found is empty where it did not decode.
+
+    `pdq` is its perceptual hash in hexadecimal digits; empty too where the picture holds too little to be told by.
+    """
 
     __tablename__ = "images"
 
@@ -100,6 +104,7 @@ class ImageRow(Base):
     mode: Mapped[str | None]
     frame: Mapped[int | None]
     frames: Mapped[int | None]
+    pdq: Mapped[str | None]
     first_seen_at: Mapped[datetime]
 
 
@@ -129,6 +134,26 @@ class CaseRow(Base):
     schema_version: Mapped[str | None]
     report: Mapped[str | None]
     report_sha256: Mapped[str | None]
+    review_asked: Mapped[str | None]
+    """Why a person should look before the verdict is used, drawn from the report; empty where none was asked for."""
+
+
+class RevisionRow(Base):
+    """A later report of a case, made because new evidence came. The first one stays in `cases`; all are kept."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (CheckConstraint("number > 1", name="number"),)
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    because: Mapped[str]
+    label: Mapped[str]
+    p_generated: Mapped[float]
+    p_edited: Mapped[float | None]
+    schema_version: Mapped[str]
+    report: Mapped[str]
+    report_sha256: Mapped[str]
 
 
 class _OfCase:
@@ -269,15 +294,22 @@ class MessageRow(Base):
 
 
 class ReviewRow(Base):
-    """What a person said of a verdict. Rows are only ever added; the newest counts."""
+    """What a person said of a verdict. Rows are only ever added; the newest that confirms or overrides counts.
+
+    `kind` and `revision` (the report that was before the reviewer) are empty in rows older than these columns; `label`
+    is empty where a person only annotates.
+    """
 
     __tablename__ = "reviews"
+    __table_args__ = (CheckConstraint("kind IN ('confirm', 'override', 'annotate')", name="kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True)
     at: Mapped[datetime]
     reviewer: Mapped[str]
-    label: Mapped[str]
+    kind: Mapped[str | None]
+    revision: Mapped[int | None]
+    label: Mapped[str | None]
     note: Mapped[str]
 
 
@@ -348,8 +380,15 @@ def rows_of(report: Report) -> list[Base]:
         rows.append(
             SentenceRow(case_id=case, position=at, role=role, text=text, cites=list(cites), dropped_because=because)
         )
-    drawn = [(item.id, picture) for item in report.evidence for picture in item.maps]
-    for at, (evidence_id, picture) in enumerate(drawn):
-        rows.append(MapRow(case_id=case, position=at, evidence_id=evidence_id, **picture.model_dump()))
+    rows += maps_of(report)
     rows += [VersionRow(case_id=case, component=name, version=v) for name, v in report.versions.items()]
     return rows
+
+
+def maps_of(report: Report, *, known: Collection[str] = (), start: int = 0) -> list[MapRow]:
+    """The rows of a report's maps, less those whose hash is `known`, numbered from `start`."""
+    drawn = [(item.id, picture) for item in report.evidence for picture in item.maps if picture.sha256 not in known]
+    return [
+        MapRow(case_id=report.case_id, position=at, evidence_id=evidence_id, **picture.model_dump())
+        for at, (evidence_id, picture) in enumerate(drawn, start)
+    ]

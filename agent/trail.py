@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent import audit
 from agent.audit import Action, Entry, Head, broken
-from agent.tables import AuditHeadRow, AuditRow, CaseRow, ImageRow, MessageRow, ReviewRow
+from agent.tables import AuditHeadRow, AuditRow, CaseRow, ImageRow, MessageRow, ReviewRow, RevisionRow
 from tools.errors import IntegrityError
 
 _FIELDS = ("seq", "at", "action", "case_id", "payload", "previous", "hash")
@@ -72,7 +72,15 @@ def said(message: MessageRow) -> Facts:
 def reviewed(review: ReviewRow) -> Facts:
     """What the trail holds of a review: its number, and the hash of the rest."""
     content = _some(review, "case_id", "at", "reviewer", "label", "note")
+    if review.kind is not None:  # rows older than these columns are told without them
+        content |= _some(review, "kind", "revision")
     return {"id": review.id, "sha256": audit.sha256(audit.canonical(content))}
+
+
+def revised(revision: RevisionRow) -> Facts:
+    """What the trail holds of a later report of a case."""
+    facts = _some(revision, "number", "at", "because", "label", "p_generated", "p_edited", "schema_version")
+    return facts | _some(revision, "report_sha256") | {"report": audit.sha256(revision.report)}
 
 
 def _some(row: object, *names: str) -> Facts:
@@ -144,6 +152,7 @@ class _Records:
     images: dict[str, ImageRow]
     messages: dict[int, MessageRow] = field(default_factory=dict)
     reviews: dict[int, ReviewRow] = field(default_factory=dict)
+    revisions: dict[tuple[str, int], RevisionRow] = field(default_factory=dict)
 
     @classmethod
     async def of(cls, session: AsyncSession, rows: Sequence[AuditRow]) -> Self:
@@ -157,7 +166,11 @@ class _Records:
             messages = {m.id: m for m in await session.scalars(select(MessageRow).where(MessageRow.id.in_(said)))}
         if reviewed:
             reviews = {r.id: r for r in await session.scalars(select(ReviewRow).where(ReviewRow.id.in_(reviewed)))}
-        return cls(cases, images, messages, reviews)
+        revisions: dict[tuple[str, int], RevisionRow] = {}
+        if any(row.action == "report_revised" for row in rows):
+            later = await session.scalars(select(RevisionRow).where(RevisionRow.case_id.in_(ids)))
+            revisions = {(each.case_id, each.number): each for each in later}
+        return cls(cases, images, messages, reviews, revisions)
 
     def check(self, row: AuditRow) -> None:
         """Compares what `row` holds with the record as it is now."""
@@ -186,6 +199,10 @@ class _Records:
         elif row.action == "review_added":
             review = self.reviews.get(told["id"])
             _compare(row, told, reviewed(review) if review else None, f"Review {told['id']} of case {case.id}")
+        elif row.action == "report_revised":
+            revision = self.revisions.get((case.id, told["number"]))
+            found = revised(revision) if revision else None
+            _compare(row, told, found, f"Report {told['number']} of case {case.id}")
 
 
 def _numbers(rows: Sequence[AuditRow], action: Action) -> list[int]:
@@ -214,9 +231,10 @@ async def _all_is_told(session: AsyncSession) -> None:
         stranger = await session.scalar(untold(action).where(CaseRow.status == status))
         if stranger is not None:
             raise broken(f"Case {stranger} was altered: it reads {status!r}, but no audit row of {action} tells of it.")
-    tables: tuple[tuple[type[MessageRow] | type[ReviewRow], Action], ...] = (
+    tables: tuple[tuple[type[MessageRow] | type[ReviewRow] | type[RevisionRow], Action], ...] = (
         (MessageRow, "message_added"),
         (ReviewRow, "review_added"),
+        (RevisionRow, "report_revised"),
     )
     for table, action in tables:
         stored = await session.scalar(select(func.count()).select_from(table)) or 0

@@ -26,6 +26,8 @@ from tools.borrowed import use_inversion_model
 from tools.contract import Budget, Detector, Evidence
 from tools.errors import ExpositError, IntegrityError
 from tools.image import Limits, SourceImage
+from tools.perceptual import perceptual_hash
+from tools.views import View, show
 
 _PR_SET_PDEATHSIG = 1
 _WARM_SIDE = 320
@@ -77,7 +79,7 @@ def _facts(image: SourceImage) -> dict[str, Any]:
     return {
         "path": image.name, "sha256": image.sha256, "bytes": len(image.data), "width": image.width,
         "height": image.height, "format": image.format, "mode": image.mode, "frame": image.frame,
-        "frames": image.frames, "notes": list(image.notes),
+        "frames": image.frames, "notes": list(image.notes), "pdq": perceptual_hash(image.rgb),
     }  # fmt: skip
 
 
@@ -117,6 +119,8 @@ class Worker:
             image = self.images.get(job["path"], job["sha256"], job["name"])
             if job["do"] == "inspect":
                 return Frame({"facts": _facts(image)})
+            if job.get("view") is not None:
+                image = show(image, View.model_validate(job["view"]))
             return self._examine(self.tools[job["tool"]], image, Budget.model_validate(job["budget"]))
         except ExpositError as error:
             return Frame({"refused": _refusal(error)})

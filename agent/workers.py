@@ -22,9 +22,12 @@ from agent.verdict import ImageFacts
 from agent.wire import Frame
 from tools.contract import Budget, Conditional, Detector, Evidence, Frozen
 from tools.errors import ExpositError, ImageError, WorkerError
+from tools.views import View
 
 __all__ = ["Examined", "Original", "WorkerOptions", "Workers", "abstention"]
 
+QUICK_TIMEOUT_S: Final = 5.0
+"""Seconds after which a tool is killed under the quick budget, where the setting allows more."""
 _BACKOFF_S: Final = (0.5, 30.0)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -137,13 +140,15 @@ class Workers:
             log.error("decoding_raised", error=frame.head.get("raised"), detail=frame.head.get("detail"))
         raise error_of(frame.head, "The picture could not be decoded")
 
-    async def examine(self, tool: Detector, original: Original, budget: Budget) -> Examined:
-        """Runs one tool over one picture. Whatever the tool does, there is evidence: at worst an abstention.
+    async def examine(self, tool: Detector, original: Original, budget: Budget, view: View | None = None) -> Examined:
+        """Runs one tool over one picture, or over a view of it. Whatever the tool does, there is evidence.
 
         Raises:
             WorkerError, ConfigurationError: where no worker runs.
         """
         head = {"do": "examine", "tool": tool.name, "budget": budget.model_dump(), **original.model_dump(mode="json")}
+        if view is not None:
+            head["view"] = view.model_dump(mode="json")
         try:
             frame = await self._submit(head)
         except StoppedError as stopped:
@@ -197,7 +202,7 @@ class Workers:
                 most = await self._warm_up(process, job)
                 continue
             try:
-                frame = await process.ask(job.head, timeout_s=self.options.timeout_s, memory_mb=most)
+                frame = await process.ask(job.head, timeout_s=self._limit(job.head), memory_mb=most)
             except StoppedError as stopped:
                 _settle(job.reply, stopped)
                 return
@@ -245,6 +250,11 @@ class Workers:
         else:
             process.rest_mb = max(process.memory_mb(), process.rest_mb)
         return process.rest_mb + self.options.memory_mb
+
+    def _limit(self, head: dict[str, Any]) -> float:
+        """Seconds that a job may take: under the quick budget a tool that hangs must not hold the report up."""
+        quick = head.get("budget", {}).get("level") == "quick"
+        return min(self.options.timeout_s, QUICK_TIMEOUT_S) if quick else self.options.timeout_s
 
     def _fail_waiting(self, error: Exception) -> None:
         for queue in (self._jobs, *self._own):

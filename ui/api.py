@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.types import Message
 
-from agent.service import Answer, CaseSummary, Explainer, Submission
+from agent.service import Answer, CaseSummary, Decision, Explainer, Review, Submission
 from agent.settings import Settings
 from agent.verdict import Label, Report
+from tools.contract import Region
 from tools.errors import CallerError
 from ui import docs, intake, problems, version
 from ui.fetch import FetchRules, fetch
@@ -51,6 +52,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"question": "Where is it visible?"}]})
 
     question: str = Field(min_length=1, max_length=2000)
+    region: Region | None = Field(default=None, description="A box to examine by itself, in fractions of the picture.")
 
 
 class CasePage(BaseModel):
@@ -256,7 +258,21 @@ def _cases(explainer: Explainer) -> APIRouter:
     )  # fmt: skip
     async def ask(case_id: Case, question: Question) -> Answer:
         """Ask about a case. Each sentence of the answer cites evidence of that case."""
-        return await explainer.ask(case_id, question.question)
+        return await explainer.ask(case_id, question.question, region=question.region)
+
+    @router.post(
+        "/cases/{case_id}/reviews", response_model=Review, operation_id="review",
+        responses=_errors(400, 403, 404, 422, 503),
+    )  # fmt: skip
+    async def review(case_id: Case, decision: Decision) -> Review:
+        """Confirm, override or annotate a verdict. The machine's verdict stays as it is."""
+        return await explainer.review(case_id, decision)
+
+    @router.get("/cases/{case_id}/reviews", response_model=list[Review], operation_id="list_reviews",
+                responses=_errors(404, 422, 503))  # fmt: skip
+    async def reviews(case_id: Case) -> list[Review]:
+        """What people said of a case, oldest first."""
+        return await explainer.reviews(case_id)
 
     @router.get(
         "/maps/{sha256}.png", operation_id="get_map", response_class=Response,

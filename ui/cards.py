@@ -66,6 +66,7 @@ def verdict(report: Report, steps: Sequence[str] = ()) -> str:
     if answer.abstained_because:
         parts.append(f"<p><strong>Why it is left open:</strong> {safe(answer.abstained_because)}</p>")
     parts += [f"<p><strong>Conflict:</strong> {safe(conflict.text)}</p>" for conflict in answer.conflicts]
+    parts += [f"<p>{safe(told)}</p>" for told in words.standing(report)]
     parts.append(_not_examined(answer))
     parts.append(f'<p class="ex-soft">{safe(words.facts(report))}</p>')
     parts += [f'<p class="ex-soft">{safe(note)}</p>' for note in report.image.notes]

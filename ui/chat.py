@@ -104,6 +104,12 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
                             elem_id="question",
                         )  # fmt: skip
                         ask = gr.Button("Ask", scale=1, min_width=90, elem_id="ask")
+                    with gr.Accordion("A part of the picture, or a second picture", open=False):
+                        box = gr.Textbox(
+                            label="Box: left, top, right, bottom, each from 0 to 1", placeholder="0.1, 0.2, 0.5, 0.6",
+                            max_lines=1, elem_id="box",
+                        )  # fmt: skip
+                        second = gr.File(label="Second picture, to compare with", height=110, elem_id="second")
                     case = gr.Textbox(label="Case", interactive=False, buttons=["copy"], elem_id="case")
         table = gr.HTML(visible=False, elem_id="evidence")
 
@@ -146,16 +152,18 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
                 raise gr.Error(str(_told(error)), title="This cannot be shown") from error
 
         async def on_ask(
-            number: str, asked: str, history: list[dict[str, Any]]
+            number: str, asked: str, history: list[dict[str, Any]], drawn: str | None = None, path: str | None = None
         ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
-            asked = asked.strip()[:2000]
+            asked = asked.strip()[:2000] or ("Compare with this picture." if path else "Look here." if drawn else "")
             if not asked:
                 yield history, ""
                 return
             history = [*history, {"role": "user", "content": plain(asked)}]
             yield [*history, {"role": "assistant", "content": "Reading the evidence …"}], ""
             try:
-                said = _answer(await explainer.ask(number, asked))
+                region = intake.region(drawn) if drawn and drawn.strip() else None
+                other = await _given(path, "", settings, rules) if path else None
+                said = _answer(await explainer.ask(number, asked, region=region, picture=other))
             except Exception as error:
                 told = _told(error)
                 said = f"**This could not be answered.** {plain(str(told))}"
@@ -163,6 +171,16 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
             else:
                 asked_again = ""
             yield [*history, {"role": "assistant", "content": said}], asked_again
+
+        async def refreshed(number: str) -> Updates:
+            """The verdict and its evidence once more: a question may have brought a new report."""
+            report = await explainer.report(number)
+            return {
+                verdict: cards.verdict(report, []),
+                why: gr.update(value=cards.explanation(report), visible=True),
+                table: gr.update(value=cards.evidence(report), visible=True),
+                box: "", second: None,
+            }  # fmt: skip
 
         async def on_load(request: gr.Request) -> Updates:
             number = request.query_params.get("case")
@@ -180,10 +198,12 @@ def build(settings: Settings, explainer: Explainer, rules: FetchRules) -> gr.Blo
         )  # fmt: skip
         examined.then(None, case, None, js=_REMEMBER, api_visibility="private")
         view.input(on_view, [case, view], shown, api_name="view", show_progress="minimal")
-        gr.on(
-            [ask.click, question.submit], on_ask, [case, question, talk], [talk, question], api_name="ask",
-            show_progress="hidden",
+        answered = gr.on(
+            [ask.click, question.submit], on_ask, [case, question, talk, box, second], [talk, question],
+            api_name="ask", show_progress="hidden",
         )  # fmt: skip
+        answered.then(refreshed, case, [verdict, why, table, box, second], api_visibility="private",
+                      show_progress="hidden")  # fmt: skip
         page.load(on_load, None, results, api_visibility="private", show_progress="hidden")
     return page
 
@@ -231,6 +251,7 @@ def _answer(answer: Answer) -> str:
     ]
     if not lines:
         lines = ["The evidence of this case does not answer that."]
+    lines += [plain(text) for text in (*(what.text for what in answer.what_if), *answer.notes)]
     if answer.dropped:
         verb = "sentence was" if answer.dropped == 1 else "sentences were"
         lines.append(f"*{answer.dropped} {verb} left out, because no evidence bears it out.*")

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
+
+from ui import followup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +45,13 @@ class Depth(StrEnum):
     thorough = "thorough"
 
 
+class Stakes(StrEnum):
+    """What hangs on an answer."""
+
+    ordinary = "ordinary"
+    high = "high"
+
+
 Budget = Annotated[Depth | None, typer.Option(help="What an examination may cost; EXPOSIT_BUDGET when unset.")]
 Vlm = Annotated[
     str | None,
@@ -56,11 +65,14 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
     budget: Budget = None,
     vlm: Vlm = None,
+    stakes: Annotated[
+        Stakes, typer.Option(help="What hangs on the answer; at high stakes a person may be asked (EXPOSIT_REVIEW).")
+    ] = Stakes.ordinary,
 ) -> None:
     """Examine one picture and explain the verdict."""
     settings = _settings(vlm, budget)
     submission = _guarded(lambda: asyncio.run(_submission(image, settings)))
-    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission))
+    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
         return
@@ -116,7 +128,7 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="One case a line, as JSON.")] = False,
 ) -> None:
     """List the newest cases."""
-    found = _with_explainer(_settings(), lambda explainer: explainer.cases(limit=limit))
+    found = _with_explainer(_settings(), lambda explainer: explainer.cases(limit=limit), eager=False)
     if json:
         for case in found:
             sys.stdout.write(case.model_dump_json() + "\n")
@@ -126,12 +138,14 @@ def history(
 
     from ui import words
 
-    table = Table("Case", "When (UTC)", "Picture", "Verdict", "Generated")
+    table = Table("Case", "When (UTC)", "Picture", "Verdict", "Generated", "Review")
     for case in found:
         verdict = words.LABELS[case.label] if case.label else case.error or case.status
         share = f"{words.in_hundred(case.p_generated)} in 100" if case.p_generated is not None else ""
         when = case.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share)
+        if case.revision > 1:
+            verdict += f" (report {case.revision})"
+        table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share, words.REVIEWS[case.review])
     _console().print(table if found else "No case is recorded yet.")
 
 
@@ -159,7 +173,7 @@ def models_pull(
 @audit_app.command("verify")
 def audit_verify() -> None:
     """Walk the audit trail and check that each row holds the hash of the one before."""
-    length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit())
+    length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit(), eager=False)
     _say(f"The audit trail holds: {length} rows.")
 
 
@@ -227,18 +241,18 @@ async def _submission(image: str, settings: Settings) -> Submission:
     return await asyncio.to_thread(intake.from_path, Path(image), settings)
 
 
-async def _watched(explainer: Explainer, submission: Submission) -> Report:
+async def _watched(explainer: Explainer, submission: Submission, stakes: Literal["ordinary", "high"]) -> Report:
     """Explains, and shows each step where somebody watches."""
     console = _console(stderr=True)
     if not console.is_terminal:
-        return await explainer.explain(submission)
+        return await explainer.explain(submission, stakes=stakes)
     from rich.text import Text
 
     from agent.verdict import Report
 
     report: Report | None = None
     with console.status("Examining the picture …") as status:
-        async for event in explainer.stream(submission):
+        async for event in explainer.stream(submission, stakes=stakes):
             if event.kind == "report":
                 report = Report.model_validate(event.data["report"])
             else:
@@ -249,11 +263,16 @@ async def _watched(explainer: Explainer, submission: Submission) -> Report:
 
 
 def _with_explainer(
-    settings: Settings, work: Callable[[Explainer], Coroutine[Any, Any, T]], *, serving: bool = False
+    settings: Settings,
+    work: Callable[[Explainer], Coroutine[Any, Any, T]],
+    *,
+    serving: bool = False,
+    eager: bool = True,
 ) -> T:
     """Runs `work` with an Explainer, closed in the end whatever happens.
 
-    When `serving`, workers are made warm and the log says what is usual too; a single command logs from `warning` on.
+    Workers start at once if `eager`, else with the first picture. When `serving`, they are made warm and the log says
+    what is usual too; a single command logs from `warning` on.
     """
 
     async def run() -> T:
@@ -262,7 +281,7 @@ def _with_explainer(
 
         asked = serving or "log_level" in settings.model_fields_set
         telemetry.configure(settings.log_level if asked else "warning")
-        async with Explainer(settings, warm=serving) as explainer:
+        async with Explainer(settings, warm=serving, eager=eager) as explainer:
             return await work(explainer)
 
     return _guarded(lambda: asyncio.run(run()))
@@ -307,6 +326,13 @@ def _models() -> Any:
     from ui import models
 
     return models
+
+
+def _over_cases(work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
+    return _with_explainer(_settings(), work, eager=False)
+
+
+followup.add(app, _over_cases)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from agent.service import Submission
 from agent.settings import Settings
+from tools.contract import Region
 from tools.errors import CallerError, ImageError
 from tools.image import Limits, refusal
 
@@ -53,6 +54,23 @@ async def read_bounded(chunks: AsyncIterable[bytes], bound: int, refusal: Caller
         if len(held) > bound:
             raise refusal
     return bytes(held)
+
+
+def region(text: str) -> Region:
+    """The box that `text` gives: left, top, right, bottom in fractions of the picture.
+
+    Raises:
+        CallerError: `bad_box`.
+    """
+    try:
+        x0, y0, x1, y1 = (float(part) for part in re.split(r"[,;\s]+", text.strip()))
+        return Region(x0=x0, y0=y0, x1=x1, y1=y1)
+    except ValueError as error:  # of float, of the number of parts, and of the region itself
+        raise CallerError(
+            f"“{text.strip()[:60]}” is no box.",
+            remedy="Give left, top, right, bottom between 0 and 1: 0.1, 0.2, 0.5, 0.6.",
+            code="bad_box",
+        ) from error  # fmt: skip
 
 
 def submission(

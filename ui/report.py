@@ -28,6 +28,8 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"Why it is left open: {answer.abstained_because}"))
     for conflict in answer.conflicts:
         console.print(Text(f"Conflict: {conflict.text}"))
+    for line in words.standing(report):
+        console.print(Text(line))
     for role, heading in _HEADINGS:
         lines = [_cited(sentence) for sentence in report.explanation if sentence.role == role]
         if lines:
@@ -64,6 +66,7 @@ def markdown(report: Report) -> str:
     if answer.abstained_because:
         parts.append(f"- Why it is left open: {plain(answer.abstained_because)}")
     parts += [f"- Conflict: {plain(conflict.text)}" for conflict in answer.conflicts]
+    parts += [f"- {plain(line)}" for line in words.standing(report)]
     for role, heading in _HEADINGS:
         lines = [f"- {plain(_cited(entry))}" for entry in report.explanation if entry.role == role]
         if lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from agent.verdict import Confidence, Contribution, Interval, Label, Report, Verdict, Writer
 from tools.contract import Evidence, Region
@@ -16,6 +16,11 @@ LABELS: Final[dict[Label, str]] = {
     "inconclusive": "Inconclusive",
 }
 """Labels as a person reads them. None of them says that a picture is real: absence of signs is no proof."""
+
+REVIEWS: Final[dict[Literal["asked", "confirm", "override"] | None, str]] = {
+    None: "", "asked": "asked for", "confirm": "confirmed", "override": "overridden",
+}  # fmt: skip
+"""Whether a person has looked, for the history."""
 
 _SURE: Final[dict[Confidence, str]] = {
     "none": "Some signs suggest that this picture was",
@@ -157,3 +162,12 @@ def facts(report: Report) -> str:
     size = f"{image.bytes / 2**20:.1f} MB" if image.bytes >= 2**20 else f"{max(image.bytes / 1024, 0.1):.1f} kB"
     frame = f", frame {image.frame + 1} of {image.frames}" if image.frames > 1 else ""
     return f"{image.path} · {image.format} · {image.width} x {image.height} px · {size}{frame}"
+
+
+def standing(report: Report) -> list[str]:
+    """What became of the case since: earlier verdicts that new evidence followed, and whether a person should look."""
+    found = [
+        f"Report {each.revision} said “{LABELS[each.label]}” ({chance(each.p_generated)} generated). {each.because}"
+        for each in report.earlier
+    ]
+    return [*found, *([report.review_asked] if report.review_asked else [])]

@@ -1,131 +1,183 @@
+"""The model in process, on a random LLaVA of a few thousand parameters that is made here."""
+
 from __future__ import annotations
 
-import json
+import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from agent import models
 from agent.embedded import EmbeddedVision
+from agent.forms import form_of
 from agent.grounding import ground
-from agent.models import language_model_file
-from agent.settings import Settings
-from agent.vision import Vision
+from agent.llava import Llava
+from agent.prompt import Look, Narration, look_messages
+from agent.verdict import Sentence
+from agent.views import views
+from agent.vision import Points, Vision, Warms
+from tests.agent import tiny_llava
 from tests.agent.grounding_corpus import world
 from tests.agent.test_template import report_of
+from tests.conftest import encoded, picture
+from tools.contract import Region
 from tools.errors import MissingWeightError, ModelServerError
 
 MADE = world(5)
-GOOD = {"text": "It remains open whether the picture was generated.", "cites": ["verdict"], "role": "answer"}
+PHOTO = encoded(picture(460, 450), "PNG")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of a few thousand parameters with a byte tokenizer, as an ordinary checkpoint."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, models.Adapter]:
+    return tiny_llava.make(tmp_path_factory.mktemp("tiny"))
 
-    folder = tmp_path_factory.mktemp("tiny")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {char: index for index, char in enumerate([*alphabet, "<|end|>"])}
-    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>")
-    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'][:120] + '\n' }}{% endfor %}"
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, eos_token_id=vocabulary["<|end|>"], bos_token_id=None, pad_token_id=None,
+
+@pytest.fixture(scope="module")
+def vision(tiny: tuple[Path, models.Adapter]) -> EmbeddedVision:
+    return EmbeddedVision(*tiny, timeout_s=60)
+
+
+async def test_a_look_always_parses_and_has_a_probability(vision: EmbeddedVision) -> None:
+    assert isinstance(vision, Vision)
+    assert isinstance(vision, Points)
+    assert isinstance(vision, Warms)
+    first = await vision.look(PHOTO)
+    assert first.score is not None
+    assert 0 < first.score < 1
+    assert len(first.measurements) == 5  # native crops
+    assert first.blind
+    again = await vision.look(PHOTO)
+    assert again.model_dump(exclude={"ms"}) == first.model_dump(exclude={"ms"})
+    part = await vision.point(PHOTO, Region(x0=0.1, y0=0.1, x1=0.2, y1=0.2))
+    assert not part.blind
+
+
+def test_requests_side_by_side_get_what_each_gets_alone(tiny: tuple[Path, models.Adapter]) -> None:
+    base, adapter = tiny
+    model = Llava(base, adapter.folder)
+    pixels = [view.pixels for view in views(np.asarray(picture(460, 450)))[:3]]
+    asked = [look_messages("view:", name) for name in ("the whole picture", "a part", "a detail somewhere else")]
+    rest: dict[str, Any] = {"watch": "answer", "max_new_tokens": 400, "timeout_s": 60}
+    together = model.write(asked, form_of(Look), pictures=pixels, **rest)
+    for index, each in enumerate(together):
+        (alone,) = model.write(asked[index : index + 1], form_of(Look), pictures=pixels[index : index + 1], **rest)
+        assert (alone.text, alone.cut) == (each.text, False)
+        assert alone.p == pytest.approx(each.p, abs=1e-4)
+
+
+def test_the_adapter_takes_part(tiny: tuple[Path, models.Adapter]) -> None:
+    base, adapter = tiny
+    asked = [look_messages("view:", "the whole picture")]
+    pixels = [views(np.asarray(picture()))[0].pixels]
+    rest: dict[str, Any] = {"pictures": pixels, "watch": "answer", "max_new_tokens": 400, "timeout_s": 60}
+    (with_it,) = Llava(base, adapter.folder).write(asked, form_of(Look), **rest)
+    (without,) = Llava(base).write(asked, form_of(Look), **rest)
+    assert with_it.p != pytest.approx(without.p, abs=1e-4)
+
+
+async def test_the_writer_names_model_adapter_and_revision(
+    vision: EmbeddedVision, tiny: tuple[Path, models.Adapter]
+) -> None:
+    writer = await vision.writer()
+    assert (writer.kind, writer.model, writer.adapter, writer.revision) == (
+        "embedded", "vlm-tiny", "exposit", "0123456789ab",
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    assert writer.prompt_version
+    assert "not tuned" in (await EmbeddedVision(tiny[0]).writer()).note
 
 
-async def test_what_a_model_that_babbles_writes_never_passes(tiny: Path) -> None:
-    vision = EmbeddedVision(tiny, model="tiny", max_new_tokens=24)
+async def test_what_a_model_that_babbles_writes_never_passes(
+    vision: EmbeddedVision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.embedded.LONGEST_NARRATION", 120)
+    told: list[Sentence] = []
     try:
-        drafted = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions)
+        drafted = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, told.append)
     except ModelServerError as error:
         if error.code != "model_reply":
             raise
-    else:
-        assert not ground(drafted, MADE.verdict, MADE.contributions, MADE.evidence).kept
-    await vision.close()
+        return
+    assert tuple(told) == drafted
+    assert not ground(drafted, MADE.verdict, MADE.contributions, MADE.evidence).kept
 
 
-async def test_the_form_is_written_for_the_model(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vision = EmbeddedVision(tiny, model="tiny", max_new_tokens=24)
-    _, tokenizer = vision._load()
-    said = iter(['The picture is "fake".', 'The spectrum shows peaks."', "cut sho", 'Noise."}]'])
-
-    class Model:
-        """Writes what it is told, after what it is given."""
-
-        def generate(self, input_ids: Any, **_: Any) -> Any:
-            import torch
-
-            more = tokenizer(next(said), return_tensors="pt")["input_ids"]
-            return torch.cat([input_ids, more], dim=1)
-
-    monkeypatch.setattr(vision, "_loaded", (Model(), tokenizer))
-    found = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions)
-    # up to its first quotation mark each; a sentence that was cut off is left out
-    assert [each.text for each in found] == ["The picture is", "The spectrum shows peaks.", "Noise."]
-    assert found[0].cites == ("verdict",)
-    assert found[0].role == "answer"
-    assert len({each.cites for each in found}) == 3
-
-
-async def test_the_same_case_gives_the_same_text_off_the_event_loop(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
+async def test_sentences_are_told_as_they_close_and_off_the_event_loop(
+    vision: EmbeddedVision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vision = EmbeddedVision(tiny, model="tiny", max_new_tokens=24)
-    written: list[tuple[str, int]] = []
-    write = vision._write
+    lines = [{"text": "It is open.", "cites": ["verdict"], "role": "answer"},
+             {"text": "Because so.", "cites": ["a"], "role": "reason"}]  # fmt: skip
+    written = Narration.model_validate({"sentences": lines}).model_dump_json()
+    opened, whole = written[: written.index("}") + 1], written[: written.rindex("}", 0, -1) + 1]
+    threads: list[int] = []
+    first_told = threading.Event()
 
-    def watched(messages: Any, slots: Any) -> str:
-        written.append((write(messages, slots), threading.get_ident()))
-        return json.dumps({"sentences": [GOOD]})
+    def write(self: Llava, *given: Any, tell: Callable[[str], None], **more: Any) -> list[Any]:
+        from agent.llava import Written
 
-    monkeypatch.setattr(vision, "_write", watched)
-    for _ in range(2):
-        sentences = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions)
-    assert [each.text for each in sentences] == [GOOD["text"]]
-    assert written[0][0] == written[1][0]
-    assert all(thread != threading.get_ident() for _, thread in written)
-    assert isinstance(vision, Vision)
-    assert vision.can_look is False
-    writer = await vision.writer()
-    assert (writer.kind, writer.model) == ("embedded", "tiny")
-    with pytest.raises(ModelServerError):
-        await vision.look(b"")
+        threads.append(threading.get_ident())
+        tell(opened)
+        assert first_told.wait(10), "the first sentence was told only once all was written"
+        tell(whole)
+        return [Written(whole + ',{"cites":["b"],"ro', None, cut=True)]
+
+    monkeypatch.setattr(Llava, "write", write)
+    told: list[str] = []
+
+    def tell(sentence: Sentence) -> None:
+        told.append(sentence.text)
+        first_told.set()
+
+    found = await vision.answer(report_of(MADE), "Is it generated?", tell)
+    assert [each.text for each in found] == told == ["It is open.", "Because so."]
+    assert threads[0] != threading.get_ident()
 
 
-async def test_a_case_longer_than_the_model_reads_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.embedded._LONGEST_PROMPT", 100)
+async def test_a_caller_that_leaves_stops_the_model(
+    vision: EmbeddedVision, tiny: tuple[Path, models.Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def write(self: Llava, *given: Any, halted: threading.Event, **more: Any) -> list[Any]:
+        assert halted.wait(20)
+        stopped.set()
+        return []
+
+    monkeypatch.setattr(Llava, "write", write)
+    task = asyncio.create_task(vision.look(PHOTO))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(stopped.wait, 10)
+
+
+async def test_time_and_length_are_bounded(tiny: tuple[Path, models.Adapter], monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = EmbeddedVision(*tiny, timeout_s=0.0)
     with pytest.raises(ModelServerError) as caught:
-        await EmbeddedVision(tiny).narrate(MADE.verdict, MADE.evidence)
+        await hurried.look(PHOTO)
+    assert caught.value.code == "model_reply"
+    monkeypatch.setattr("agent.llava.LONGEST_PROMPT", 100)
+    with pytest.raises(ModelServerError) as caught:
+        await EmbeddedVision(*tiny).narrate(MADE.verdict, MADE.evidence)
     assert caught.value.code == "too_long"
 
 
-async def test_the_pinned_model_loads_and_its_sentences_go_through_grounding() -> None:
-    settings = Settings()
-    try:
-        language_model_file(settings.cache)
-    except MissingWeightError as error:
-        pytest.skip(str(error))
-    vision = EmbeddedVision.from_cache(settings.cache, timeout_s=60)
-    report = report_of(MADE)
-    try:
-        drafted = await vision.answer(report, "Is it generated?")
-    except ModelServerError as error:
-        # the bare model need not keep to the form; that it says so is all that is asked of it
-        if error.code not in ("model_reply", "model_timeout"):
-            raise
-        return
-    found = ground(drafted, report.verdict, report.contributions, report.evidence)
-    assert len(found.kept) + len(found.dropped) == len(drafted)
+async def test_a_model_that_is_loaded_ahead_says_so(tiny: tuple[Path, models.Adapter]) -> None:
+    made = EmbeddedVision(*tiny)
+    made.warm_up()
+    with pytest.raises(ModelServerError) as caught:
+        await made.writer()
+    assert caught.value.code == "model_starting"
+    await made.until_ready()
+    assert (await made.writer()).model == "vlm-tiny"
+    await made.close()
+
+
+def test_a_part_that_is_missing_is_named_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeightError) as caught:
+        EmbeddedVision.from_cache(tmp_path)
+    assert "exposit models pull" in str(caught.value)

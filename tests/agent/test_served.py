@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from agent.grounding import ground
 from agent.served import ServedVision
@@ -19,6 +20,7 @@ from agent.vision import Vision
 from tests.agent.grounding_corpus import world
 from tests.agent.test_template import report_of
 from tests.conftest import encoded, picture
+from tools.contract import Region
 from tools.errors import ConfigurationError, ModelServerError
 
 MADE = world(5)
@@ -33,16 +35,30 @@ class Server:
         self.status = 200
         self.wait_s = 0.0
         self.finish = "stop"
+        self.breaks_after: int | None = None
+        self.pause_s = 0.0
+        self.models: list[dict[str, Any]] = [{"id": "tiny", "object": "model", "created": 0, "owned_by": "test"}]
         self.logprobs: dict[str, Any] | None = None
         self.pictures = True
         self.url = ""
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """The content in pieces of seven characters; breaks off after `breaks_after` of them."""
+        for index in range(0, len(self.content), 7):
+            if self.breaks_after is not None and index >= self.breaks_after * 7:
+                raise ConnectionError("the server was killed")
+            await asyncio.sleep(self.pause_s)
+            choice = {"index": 0, "finish_reason": None, "delta": {"content": self.content[index : index + 7]}}
+            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny", "choices": [choice]}
+            yield f"data: {json.dumps(chunk)}\n\n"
+        yield "data: [DONE]\n\n"
 
     def app(self) -> FastAPI:
         app = FastAPI()
 
         @app.get("/v1/models")
         async def models() -> dict[str, Any]:
-            return {"object": "list", "data": [{"id": "tiny", "object": "model", "created": 0, "owned_by": "test"}]}
+            return {"object": "list", "data": self.models}
 
         @app.post("/v1/chat/completions")
         async def complete(request: Request) -> Response:
@@ -55,6 +71,8 @@ class Server:
                 await asyncio.sleep(self.wait_s)
                 if self.status != 200:
                     return Response('{"error": {"message": "broken"}}', self.status, media_type="application/json")
+            if asked.get("stream"):
+                return StreamingResponse(self.pieces(), media_type="text/event-stream")
             choice = {
                 "index": 0, "finish_reason": self.finish, "logprobs": self.logprobs,
                 "message": {"role": "assistant", "content": self.content},
@@ -109,20 +127,48 @@ async def test_a_good_reply_becomes_sentences(server: Server, vision: ServedVisi
     assert writer.prompt_version
 
 
+async def test_sentences_are_told_while_the_rest_is_written(server: Server, vision: ServedVision) -> None:
+    server.content = told(("One.", ["verdict"], "answer"), ("Two.", ["a"], "reason"), ("Three.", ["a"], "reason"))
+    server.pause_s = 0.02
+    heard: list[tuple[str, float]] = []
+    clock = asyncio.get_running_loop().time
+    found = await vision.narrate(
+        MADE.verdict, MADE.evidence, MADE.contributions, lambda each: heard.append((each.text, clock()))
+    )
+    assert [each.text for each in found] == [text for text, _ in heard] == ["One.", "Two.", "Three."]
+    assert heard[2][1] - heard[0][1] > 0.1
+
+
+async def test_a_reply_that_is_cut_keeps_its_whole_sentences(server: Server, vision: ServedVision) -> None:
+    server.content = told(("Whole.", ["verdict"], "answer"), ("Cut off", ["a"], "reason"))[:-30]
+    assert [each.text for each in await narrate(vision)] == ["Whole."]
+
+
+async def test_the_adapter_is_asked_for_and_named(server: Server, vision: ServedVision) -> None:
+    server.models = [
+        {"id": "vlm-1", "object": "model", "created": 0, "owned_by": "test", "parent": None},
+        {"id": "exposit@abc", "object": "model", "created": 0, "owned_by": "test", "parent": "vlm-1"},
+    ]
+    server.content = told(("It is so.", ["verdict"], "answer"))
+    await narrate(vision)
+    assert server.asked[0]["model"] == "exposit@abc"
+    writer = await vision.writer()
+    assert (writer.kind, writer.model, writer.adapter, writer.revision) == ("served", "vlm-1", "exposit", "abc")
+
+
 @pytest.mark.parametrize(
-    ("content", "status", "finish", "code"),
+    ("content", "status", "code"),
     [
-        ('{"sentences": [', 200, "stop", "model_reply"),
-        ('{"prose": "it is fake, 99 %"}', 200, "stop", "model_reply"),
-        (told(("Cut.", ["verdict"], "answer")), 200, "length", "model_reply"),
-        ("", 500, "stop", "model_server"),
-        ("", 401, "stop", "model_refused"),
+        ('{"sentences": [', 200, "model_reply"),
+        ('{"prose": "it is fake, 99 %"}', 200, "model_reply"),
+        ("", 500, "model_server"),
+        ("", 401, "model_refused"),
     ],
 )
 async def test_a_bad_reply_is_an_error_that_says_so(
-    server: Server, vision: ServedVision, content: str, status: int, finish: str, code: str
+    server: Server, vision: ServedVision, content: str, status: int, code: str
 ) -> None:
-    server.content, server.status, server.finish = content, status, finish
+    server.content, server.status = content, status
     with pytest.raises(ModelServerError) as caught:
         await narrate(vision)
     assert caught.value.code == code
@@ -185,24 +231,31 @@ def answer_word(generated: float) -> dict[str, Any]:
     ]}  # fmt: skip
 
 
+async def test_a_server_that_dies_while_it_writes_is_an_error(server: Server, vision: ServedVision) -> None:
+    server.content, server.breaks_after = told(("One.", ["verdict"], "answer"), ("Two.", ["a"], "reason")), 14
+    with pytest.raises(ModelServerError) as caught:
+        await narrate(vision)
+    assert caught.value.code == "model_unreachable"
+
+
 async def test_a_look_reads_its_probability_from_log_probabilities_only(server: Server, vision: ServedVision) -> None:
     seen = {"kind": "over-smooth texture", "place": "top left", "strength": "moderate"}
     server.content = json.dumps({"observations": [seen], "answer": "photograph"})
     server.logprobs = answer_word(0.3)
-    evidence = await vision.look(encoded(picture(1000, 950)))
+    evidence = await vision.look(encoded(picture()))
     assert vision.can_look
-    assert evidence.id == "vision"
     assert evidence.score == pytest.approx(0.3, abs=1e-3)
-    assert evidence.blind
-    # the whole view's place is a cell of the grid; a crop's place is where the crop lies, whatever the model says
-    assert [finding.region.place for finding in evidence.findings if finding.region] == [
-        "top left", "top left", "top right", "centre", "bottom left", "bottom right",
-    ]  # fmt: skip
+    part = await vision.point(encoded(picture()), Region(x0=0.0, y0=0.0, x1=0.1, y1=0.1))
+    assert part.score == pytest.approx(0.3, abs=1e-3)
+    assert not part.blind
     server.logprobs = None
     mute = await vision.look(encoded(picture()))
     assert mute.score is None
     assert mute.abstained_because is not None
     assert len(mute.findings) == 1
+    server.finish = "length"
+    with pytest.raises(ModelServerError):
+        await vision.look(encoded(picture()))
 
 
 async def test_a_server_that_takes_no_pictures_cannot_look(server: Server, vision: ServedVision) -> None:

@@ -164,7 +164,7 @@ async def test_questions_are_answered_grounded_and_logged(tmp_path: Path) -> Non
         assert answer.sentences
         with pytest.raises(NotFoundError):
             await explainer.ask("none", "Why?")
-        messages = await explainer._store.messages(case_id)
+        messages = await explainer._parts.store.messages(case_id)
         assert [(each.role, each.text) for each in messages[:2]] == [("user", "Where?"), ("assistant", true.text)]
         assert len(messages) == 4
 
@@ -206,7 +206,7 @@ def test_a_process_killed_in_mid_run_loses_no_recorded_case(tmp_path: Path) -> N
             assert (cases[recorded].status, cases[cut].status) == ("done", "failed")
             assert "interrupted" in (cases[cut].error or "")
             assert (await explainer.report(recorded)).case_id == recorded
-            assert explainer._originals.get(cases[cut].sha256).startswith(b"\x89PNG")
+            assert explainer._parts.originals.get(cases[cut].sha256).startswith(b"\x89PNG")
             assert await explainer.verify_audit() == await second.verify_audit() > 0
 
     asyncio.run(reopen())

@@ -100,6 +100,7 @@ class TestCases:
         assert found == {
             "images": 1, "cases": 1, "evidence": 2, "contributions": 1, "verdicts": 1, "explanations": 1,
             "sentences": 2, "artifacts": 1, "maps": 1, "component_versions": 2, "messages": 0, "reviews": 0,
+            "revisions": 0,
             "audit": 2, "audit_head": 1,
         }  # fmt: skip
         row = await look(url, lambda c: c.execute(text("SELECT width, format, frames FROM images")).one())
@@ -139,7 +140,9 @@ class TestCases:
         for odd in ("nope", "nul\x00", "'; DROP TABLE cases;--", "\udcff", "x" * 5000):
             for call in (
                 store.report(odd), store.messages(odd), store.fail_case(odd, "a", "b"),
-                store.add_message(odd, "user", "?"), store.add_review(odd, reviewer="a", label="edited"),
+                store.add_message(odd, "user", "?"), 
+                store.add_review(odd, reviewer="a", kind="override", label="edited", reason="b", revision=1),
+                store.reviews(odd), store.versions(odd),
                 store.finish_case(sample("nope")), store.attach_image(odd, sample("c").image),
             ):  # fmt: skip
                 with pytest.raises(NotFoundError):

@@ -43,9 +43,13 @@ CHANGES = [
     ("UPDATE messages SET text = 'How?'",
      "Message 1 of case c1 was altered: audit row 5 holds another sha256."),
     ("DELETE FROM messages", "Message 1 of case c1, which audit row 5 tells of, is missing."),
+    ("UPDATE reviews SET kind = 'confirm'", "Review 1 of case c1 was altered: audit row 6 holds another sha256."),
+    ("UPDATE reviews SET kind = NULL, revision = NULL",
+     "Review 1 of case c1 was altered: audit row 6 holds another sha256."),
     ("UPDATE reviews SET label = 'generated'",
      "Review 1 of case c1 was altered: audit row 6 holds another sha256."),
-    ("INSERT INTO reviews SELECT 7, case_id, at, reviewer, label, note FROM reviews",
+    ("INSERT INTO reviews (id, case_id, at, reviewer, kind, revision, label, note) "
+     "SELECT 7, case_id, at, reviewer, kind, revision, label, note FROM reviews",
      "The table reviews has 2 rows, but the audit trail tells of 1."),
     ("INSERT INTO cases (id, status, created_at, budget, name, origin, image_sha256) "
      "SELECT 'c3', 'running', created_at, budget, name, origin, image_sha256 FROM cases WHERE id = 'c1'",
@@ -93,7 +97,7 @@ async def told(store: Store) -> Store:
     await begin(store, "c2")
     await store.fail_case("c2", "worker", "The worker died.")
     await store.add_message("c1", "user", "Why?")
-    await store.add_review("c1", reviewer="Ann", label="edited", note="a seam")
+    await store.add_review("c1", reviewer="Ann", kind="override", label="edited", reason="a seam", revision=1)
     assert await store.verify_audit() == 6
     return store
 

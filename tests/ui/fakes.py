@@ -153,7 +153,7 @@ class FakeExplainer(Explainer):
     async def __aexit__(self, *exc: object) -> None:
         self.closed = True
 
-    async def explain(self, submission: Submission, *, budget: str | None = None) -> Report:  # type: ignore[override]
+    async def explain(self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary") -> Report:  # type: ignore[override]
         self.seen.append(submission)
         if self.fails is not None:
             raise self.fails
@@ -165,7 +165,7 @@ class FakeExplainer(Explainer):
         self.held[made.case_id] = (made, submission.data)
         return made
 
-    async def stream(self, submission: Submission, *, budget: str | None = None) -> AsyncIterator[Event]:  # type: ignore[override]
+    async def stream(self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary") -> AsyncIterator[Event]:  # type: ignore[override]
         made = await self.explain(submission, budget=budget)
         case = made.case_id
         yield Event(kind="opened", case_id=case, text="The picture was stored.")

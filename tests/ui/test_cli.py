@@ -23,7 +23,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FakeExplainer]
     """Every Explainer that a command makes; each call of one raises `failing[0]` where that is set."""
     made: list[FakeExplainer] = []
 
-    def make(settings: object, *, warm: bool = True) -> FakeExplainer:
+    def make(settings: object, *, warm: bool = True, eager: bool = True) -> FakeExplainer:
         explainer = FakeExplainer(settings)  # type: ignore[arg-type]
         explainer.fails = failing[0]
         made.append(explainer)

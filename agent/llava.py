@@ -1,0 +1,206 @@
+"""The composed vision-language model in this process: transformers loads it, peft adds the adapter.
+
+It decodes greedily and is kept to the form of the reply (`agent.forms`), in float32 as the server does on a CPU, so
+that both give the same text and the same probabilities.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.forms import Form, Vocabulary
+from agent.prompt import Message
+from agent.seeing import share
+from agent.views import Pixels
+from tools.errors import ModelServerError
+
+if TYPE_CHECKING:
+    import torch
+
+LONGEST_PROMPT = 3072
+"""Tokens of a prompt, those of the picture included; the server reads as many."""
+
+
+class Written(NamedTuple):
+    """A reply.
+
+    Attributes:
+        text: Whole JSON in the form, unless it was cut.
+        p: What the model held of the answer's word (`agent.seeing.share`); None where the form has no such word.
+        cut: Whether the limit of tokens or of time came before the end.
+    """
+
+    text: str
+    p: float | None
+    cut: bool
+
+
+class Llava:
+    """The model, loaded at its first use, one call at a time.
+
+    Args:
+        folder: The checkpoint with its processor and chat template.
+        adapter: Folder of a LoRA adapter as peft writes it.
+    """
+
+    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
+        self._folder, self._adapter = folder, adapter
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any, Vocabulary] | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._loaded is not None
+
+    def load(self) -> None:
+        """Loads the model, if it is not loaded."""
+        with self._lock:
+            self._open()
+
+    def drop(self) -> None:
+        """Lets the model go."""
+        with self._lock:
+            self._loaded = None
+
+    def write(
+        self,
+        asked: Sequence[list[Message]],
+        form: Form,
+        *,
+        pictures: Sequence[Pixels] = (),
+        watch: str | None = None,
+        max_new_tokens: int,
+        timeout_s: float,
+        tell: Callable[[str], None] = lambda text: None,
+        halted: threading.Event | None = None,
+    ) -> list[Written]:
+        """Replies to each of several requests, decoded side by side.
+
+        Args:
+            asked: Messages as `agent.prompt` renders them, one list a request.
+            form: What every reply is kept to.
+            pictures: One for each request, SIDE x SIDE x 3, or none at all.
+            watch: Name of the field whose value's probability is read.
+            max_new_tokens: Longest reply, in tokens.
+            timeout_s: Seconds that decoding may take.
+            tell: Is told the first reply as far as it goes, whenever an object of it closes.
+            halted: Ends the work early once it is set.
+
+        Raises:
+            ModelServerError: for a request that is too long.
+        """
+        with self._lock:
+            model, processor, vocabulary = self._open()
+            texts = [processor.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in asked]
+            given = {"images": list(pictures)} if pictures else {}
+            inputs = processor(text=texts, return_tensors="pt", padding=True, add_special_tokens=False, **given)
+            length = int(inputs["input_ids"].shape[1])
+            if length > LONGEST_PROMPT:
+                raise ModelServerError(
+                    f"The case is too long for the model: {length} tokens, at most {LONGEST_PROMPT}.",
+                    remedy="Serve a model with a longer context, or set EXPOSIT_VLM=template.",
+                    code="too_long",
+                )
+            course = _Course(form, vocabulary, watch, length, len(texts), int(processor.tokenizer.eos_token_id))
+            ends = time.monotonic() + timeout_s
+
+            def over(ids: torch.Tensor, scores: object, **more: object) -> torch.Tensor:
+                import torch
+
+                if b"}" in vocabulary.spelling(int(ids[0, -1])):
+                    tell(str(processor.tokenizer.decode(ids[0, length:], skip_special_tokens=True)))
+                late = time.monotonic() > ends or (halted is not None and halted.is_set())
+                return torch.full((len(ids),), late, dtype=torch.bool)
+
+            output = _generate(model, inputs, course, over, max_new_tokens)
+            return [
+                Written(
+                    str(processor.tokenizer.decode(row[length:], skip_special_tokens=True)), p, cut=state != form.end
+                )
+                for row, p, state in zip(output, course.p, course.final(output), strict=True)
+            ]
+
+    def _open(self) -> tuple[Any, Any, Vocabulary]:
+        if self._loaded is None:
+            import torch
+            from transformers import LlavaForConditionalGeneration, LlavaProcessor
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+            where: dict[str, Any] = {"local_files_only": True}
+            processor = LlavaProcessor.from_pretrained(str(self._folder), **where)
+            processor.tokenizer.padding_side = "left"
+            model = LlavaForConditionalGeneration.from_pretrained(str(self._folder), dtype=torch.float32, **where)
+            if self._adapter is not None:
+                from peft import PeftModel
+
+                with warnings.catch_warnings():
+                    # peft asks transformers for a property by its old name
+                    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+                    model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
+            size = int(model.get_output_embeddings().weight.shape[0])
+            self._loaded = (model.eval(), processor, Vocabulary(processor.tokenizer, size))
+        return self._loaded
+
+
+class _Course:
+    """Where each reply stands in its form; called by transformers before each token."""
+
+    def __init__(
+        self, form: Form, vocabulary: Vocabulary, watch: str | None, length: int, rows: int, end_token: int
+    ) -> None:
+        self._form, self._vocabulary = form, vocabulary
+        self._watched = form.words.get(watch, set()) if watch is not None else set()
+        self._length, self._end_token = length, end_token
+        self._states = [form.start] * rows
+        self._read = length
+        self.p: list[float | None] = [None] * rows
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        self._follow(ids)
+        kept = torch.full_like(scores, float("-inf"))
+        for row, state in enumerate(self._states):
+            if state == self._form.end:
+                kept[row, self._end_token] = 0.0
+                continue
+            allowed = torch.from_numpy((self._vocabulary.onward(self._form, state) >= 0).nonzero()[0])
+            kept[row, allowed] = scores[row, allowed]
+            if state in self._watched:
+                chances = torch.softmax(kept[row, allowed].double(), dim=0)
+                spelt = (self._vocabulary.spelling(int(token)).decode("ascii") for token in allowed)
+                self.p[row] = share(zip(spelt, chances.tolist(), strict=True))
+        return kept
+
+    def final(self, ids: torch.Tensor) -> list[int]:
+        """The states after all tokens of `ids`."""
+        self._follow(ids)
+        return self._states
+
+    def _follow(self, ids: torch.Tensor) -> None:
+        for column in range(self._read, ids.shape[1]):
+            for row, state in enumerate(self._states):
+                if state != self._form.end:
+                    self._states[row] = int(self._vocabulary.onward(self._form, state)[int(ids[row, column])])
+        self._read = int(ids.shape[1])
+
+
+def _generate(model: Any, inputs: Any, course: _Course, over: Any, max_new_tokens: int) -> Any:
+    import torch
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
+    with torch.inference_mode():
+        return model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            logits_processor=LogitsProcessorList([course]),
+            stopping_criteria=StoppingCriteriaList([over]),
+        )
