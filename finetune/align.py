@@ -44,7 +44,7 @@ def cell_of_patch() -> npt.NDArray[np.int64]:
 
 
 def labels_of(truths: Sequence[Truth]) -> npt.NDArray[np.int64]:
-    """views x patches: 0 for nothing, 1 + the kind's number, or -1 at the edge of an artifact."""
+    """Labels, views x patches: 0 for nothing, 1 + the kind's number, or -1 at the edge of an artifact."""
     out = np.zeros((len(truths), CELLS**2), dtype=np.int64)
     for row, truth in zip(out, truths, strict=True):
         if truth.kind is not None:

