@@ -37,8 +37,8 @@ def descendants(root: int) -> list[int]:
     """Every living process below `root`."""
     found, queue = [], [root]
     while queue:
-        for file in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            for file in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
                 children = [int(pid) for pid in file.read_text().split()]
                 found += children
                 queue += children

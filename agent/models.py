@@ -26,7 +26,7 @@ LANGUAGE_MODEL = "SmolLM2-135M-Instruct"
 """The language model of the embedded narrator, by its name at its makers."""
 ADAPTER = "exposit"
 """Name of our adapter, in front of its revision: `exposit@<revision>`."""
-MODEL = "vlm"
+COMPOSED = "vlm"
 """Name of the composed model among the weights."""
 FOLDER = Path(__file__).parent / "vlm"
 FEATURE_LAYERS = (4, 6, 8)
@@ -153,7 +153,7 @@ def revision(folder: Path = FOLDER) -> str:
 
 def composed_folder(cache: Path, folder: Path = FOLDER) -> Path:
     """Where the composed model lies, or will."""
-    return cache / f"vlm-{revision(folder)}"
+    return cache / f"{COMPOSED}-{revision(folder)}"
 
 
 def compose(cache: Path, *, folder: Path = FOLDER, progress: Progress = lambda line: None) -> Path:
@@ -207,7 +207,7 @@ def states(cache: Path) -> tuple[WeightState, ...]:
             source = f"trained by Exposit for prompt version {own.prompt_version}; shipped, see agent/vlm/card.json"
             found.append(
                 WeightState(
-                    name=f"vlm-{name}", file=mine.file, size=mine.size, licence="Apache-2.0", source=source,
+                    name=f"{COMPOSED}-{name}", file=mine.file, size=mine.size, licence="Apache-2.0", source=source,
                     state=state, note=note,
                 )
             )  # fmt: skip
@@ -222,7 +222,7 @@ def _composed_state(cache: Path) -> WeightState:
     if target.is_dir():
         state, note = _state(lambda: _check_composed(target))
     return WeightState(
-        name=MODEL, file=f"{target.name}/", size=file.stat().st_size if file.is_file() else 0,
+        name=COMPOSED, file=f"{target.name}/", size=file.stat().st_size if file.is_file() else 0,
         licence="that of its parts: clip, smollm2, vlm-projector", state=state, note=note,
         source="composed on this machine from clip, smollm2 and vlm-projector",
     )  # fmt: skip

@@ -15,9 +15,9 @@ from agent.vision import Vision
 from tools.errors import ConfigurationError, ExpositError, ModelServerError
 from tools.image import Limits
 
-FIT: Final = False
-"""Whether `auto` may choose the tuned model; EXPOSIT_VLM=served or =embedded uses it all the same. The one place where
-that is decided: by the figures of the adapter that is shipped (finetune/RESULTS.md)."""
+FIT: bool = True
+"""Whether `auto` may choose the tuned model where its adapter is shipped; EXPOSIT_VLM=served or
+=embedded uses it anyway. The one place where that is decided, by the figures of the adapter (finetune/RESULTS.md)."""
 _UNFIT: Final = "the tuned model has not been shown to explain better than the template does"
 
 

@@ -1,5 +1,6 @@
-"""The artifact lab: plants artifacts of named kinds at known places of photographs, so that what a model says it sees
-can be marked.
+"""The artifact lab: plants artifacts of named kinds at known places of photographs.
+
+What a model says it sees can then be marked right or wrong.
 
     python -m evals.artifacts --data DIR --split test --count 200 --out FOLDER
 
@@ -324,9 +325,15 @@ class _Reader:
 
 
 def samples(
-    items: Sequence[Item], split: Split, count: int, *, untouched: float, kinds: Sequence[Planted] = KINDS, seed: int = 0
+    items: Sequence[Item],
+    split: Split,
+    count: int,
+    *,
+    untouched: float,
+    kinds: Sequence[Planted] = KINDS,
+    seed: int = 0,
 ) -> Iterator[Sample]:
-    """`count` views, a share `untouched` of them without artifact, kinds and cells in turn, in an order drawn by `seed`.
+    """`count` views, a share `untouched` of them without artifact, kinds in turn, in an order drawn by `seed`.
 
     A planted view in which the artifact could not be made to show is left out, so that fewer may come.
     """

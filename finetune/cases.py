@@ -1,22 +1,27 @@
-"""Examined pictures that never were: random but coherent evidence, contributions and verdicts, to train the narrator on.
+"""Examined pictures that never were: random but coherent cases, to train the narrator on.
+
+    python -m finetune.cases --count 100 --held-out --out CASES.jsonl
 
 The findings are worded as the tools of `tools.detectors` word theirs, with numbers drawn at random; a fifth of the
 evidence comes from tools that do not exist, so that a model learns to copy what a line says and not to recite what a
-tool usually says. The verdict follows from the contributions as `agent.fusion` makes it follow, in short.
+tool usually says. The verdict follows from the contributions as `agent.fusion` makes it follow.
+Held-out cases have other seeds, other numbers, and other tools that do not exist.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agent.fusion import NEVER_EXAMINED
 from agent.verdict import Conflict, Contribution, Verdict
-from evals.artifacts import PLACES
 from tools.contract import Claim, Evidence, Finding, Region
 
 Rng = np.random.Generator
@@ -33,6 +38,15 @@ _DOES = (
     "carry a residual of {x} grey levels", "match a copy in {n} points", "lie {n} px apart", "are lost below {n} px",
     "lean {a} degrees away from the light", "hold {p} % of the energy",
 )  # fmt: skip
+
+
+_OTHERS_HELD = (
+    ("horizon", "generated"), ("teeth", "generated"), ("moire", "generated"), ("depth", "edited"), ("border", "edited"),
+    ("text_layout", "generated"),
+)  # fmt: skip
+_THINGS_HELD = ("windows", "fingers", "columns", "leaves", "letters", "rings")
+HELD_OUT = 9_000_000
+"""Seeds from here on make held-out cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +197,7 @@ def _splice(lean: int, rng: Rng) -> list[Finding]:
     numbers: dict[str, Any] = {"score": score, "level_percent": 90, "marked_percent": share}
     found = [Finding(text=text, polarity="edited", severity="weak", numbers=numbers)]
     text = f"The part at the {place.place} is marked as made otherwise (highest mark {mark})."
-    found.append(
-        Finding(text=text, polarity="edited", severity="weak", region=place, numbers={"highest_mark": mark})
-    )
+    found.append(Finding(text=text, polarity="edited", severity="weak", region=place, numbers={"highest_mark": mark}))
     return found
 
 
@@ -278,9 +290,10 @@ def _provenance(rng: Rng, trusted: str | None) -> tuple[Evidence, float]:
     return Evidence(score=1.0, findings=(finding,), claims=(claim,), **fields), weight
 
 
-def _stranger(rng: Rng) -> tuple[Evidence, int]:
+def _stranger(rng: Rng, held: bool) -> tuple[Evidence, int]:
     """Evidence of a tool that does not exist."""
-    name, target = _OTHERS[int(rng.integers(len(_OTHERS)))]
+    others, things = (_OTHERS_HELD, _THINGS_HELD) if held else (_OTHERS, _THINGS)
+    name, target = others[int(rng.integers(len(others)))]
     lean = int(rng.choice([1, 0, -1]))
     values: dict[str, Any] = {
         "a": int(rng.integers(2, 88)), "n": int(rng.integers(2, 60)), "x": round(float(rng.uniform(0.2, 9.9)), 2),
@@ -290,7 +303,7 @@ def _stranger(rng: Rng) -> tuple[Evidence, int]:
     does = str(rng.choice(_DOES))
     place = _region(rng) if rng.random() < 0.5 else None
     at = f" at the {place.place}" if place is not None else ""
-    thing = str(rng.choice(_THINGS))
+    thing = str(rng.choice(things))
     text = f"{count} {thing}{at} {does.format(**values)}."
     text = text if rng.random() < 0.7 else f"In this picture {text[0].lower()}{text[1:]} This is a weak sign."
     numbers = {"count": count} | {key: value for key, value in values.items() if "{" + key + "}" in does}
@@ -317,7 +330,7 @@ _WHY_NOT = (
 
 
 def case(seed: int) -> Case:
-    """A random case; the same seed gives the same case."""
+    """A random case; the same seed gives the same case, held out from HELD_OUT on."""
     rng = np.random.default_rng(seed)
     trusted = str(rng.choice(["camera", "generated", "edited"])) if rng.random() < 0.1 else None
     evidence: list[Evidence] = []
@@ -328,7 +341,9 @@ def case(seed: int) -> Case:
         target, make = _TOOLS[name]
         fields = {"id": name, "detector": name, "version": "1", "target": target}
         if rng.random() < 0.1:
-            why = str(rng.choice(_WHY_NOT)).format(w=rng.integers(90, 400), h=rng.integers(40, 250), n=rng.integers(2, 40))
+            why = str(rng.choice(_WHY_NOT)).format(
+                w=rng.integers(90, 400), h=rng.integers(40, 250), n=rng.integers(2, 40)
+            )
             evidence.append(Evidence.model_validate(fields | {"abstained_because": why}))
             continue
         lean = int(np.clip(round(rng.normal(tilt, 0.9)), -1, 1))
@@ -337,7 +352,7 @@ def case(seed: int) -> Case:
         size = float(rng.gamma(1.5, 2.2)) * (lean if lean else float(rng.normal(0, 0.15)))
         weights.append((name, target, 0.0 if rng.random() < 0.25 else size, "calibrated on held-out pictures"))
     while rng.random() < 0.3 or not evidence:
-        other, lean = _stranger(rng)
+        other, lean = _stranger(rng, seed >= HELD_OUT)
         if any(item.id == other.id for item in evidence):
             continue
         evidence.append(other)
@@ -392,7 +407,8 @@ def _fused(
         {
             "label": label, "p_generated": sides["generated"][1], "p_edited": sides["edited"][1] if edited else None,
             "likelihood_ratio": {name: math.exp(sides[name][0]) for name in sides if name != "edited" or edited},
-            "prior": prior, "interval": sides["generated"][2], "interval_edited": sides["edited"][2] if edited else None,
+            "prior": prior, "interval": sides["generated"][2],
+            "interval_edited": sides["edited"][2] if edited else None,
             "confidence": confidence, "decided_by": "fusion" if trusted is None else "provenance",
             "abstained_because": because, "conflicts": conflicts, "not_examined": tuple(missing), "calibration": "made",
         }
@@ -435,4 +451,26 @@ def _conflicts(entries: list[Contribution]) -> tuple[Conflict, ...]:
     return tuple(found)
 
 
-__all__ = ["PLACES", "Case", "case"]
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes cases as JSON Lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    first = HELD_OUT if args.held_out else 10_000
+    lines = []
+    for seed in range(first, first + args.count):
+        made = case(seed)
+        told = {
+            "verdict": made.verdict.model_dump(mode="json"),
+            "evidence": [item.model_dump(mode="json") for item in made.evidence],
+            "contributions": [entry.model_dump(mode="json") for entry in made.contributions],
+        }
+        lines.append(json.dumps(told))
+    args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{len(lines)} cases in {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,19 +34,21 @@ from agent.prompt import (
     narrate_messages,
 )
 from evals import datasets
-from evals.artifacts import PLACES, Planted, Sample, Split, photographs, samples, view_of
+from evals.artifacts import Planted, Sample, Split, photographs, samples, view_of
 from evals.perturb import decode, jpeg, seed_of
+from evals.tokens import BATCH, TokenMaker
 from finetune.cases import case
 from finetune.narration import explanation, objections, reply_to
 from finetune.questions import QUESTIONS, asked
 from finetune.sft import Row, write_rows
+from tools.errors import ConfigurationError
 
 SEEN: tuple[Kind, ...] = get_args(Kind)
 """Kinds that the model is trained to name."""
 CELLS = 14
 """Patches along a side of a view."""
+_VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif"})
 NATIVE, WHOLE = "a native crop", "the whole picture"
-_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,7 @@ class Truth:
         """The reply that says this and no more."""
         seen: list[Observation] = []
         if self.kind is not None:
-            seen.append(
-                Observation.model_validate({"kind": self.kind, "place": self.place, "strength": self.strength})
-            )
+            seen.append(Observation.model_validate({"kind": self.kind, "place": self.place, "strength": self.strength}))
         return Look(observations=seen, answer="generated" if self.made or seen else "photograph")
 
     @property
@@ -92,34 +93,6 @@ def truth_of(made: Sample) -> Truth:
     return Truth(
         made.id, seen.kind, seen.place, seen.word, made.native, False, tuple(round(float(part), 3) for part in share)
     )
-
-
-class TokenMaker:
-    """The image tower of a composed model, up to what its projector reads."""
-
-    def __init__(self, base: Path) -> None:
-        import torch
-        from transformers import AutoImageProcessor, LlavaForConditionalGeneration
-
-        model = LlavaForConditionalGeneration.from_pretrained(base, dtype=torch.bfloat16)
-        self._tower = model.model.vision_tower.eval()
-        self._layers = list(model.config.vision_feature_layer)
-        self._processor = AutoImageProcessor.from_pretrained(base, backend="pil")
-
-    def __call__(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float16]:
-        """Tokens of views, views x 196 x width, as the projector is given them."""
-        import torch
-        from PIL import Image
-
-        out = []
-        for begin in range(0, len(pixels), _BATCH):
-            images = [Image.fromarray(each) for each in pixels[begin : begin + _BATCH]]
-            fed = self._processor(images=images, return_tensors="pt")["pixel_values"].to(torch.bfloat16)
-            with torch.inference_mode():
-                states = self._tower(fed, output_hidden_states=True).hidden_states
-            tokens = torch.cat([states[layer][:, 1:] for layer in self._layers], dim=-1)
-            out.append(tokens.float().numpy().astype(np.float16))
-        return np.concatenate(out)
 
 
 def lab_views(data: Path, split: Split, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.uint8], Truth]]:
@@ -193,9 +166,9 @@ def build(data: Path, base: Path, out: Path, *, views: int, made: int, cases: in
         for pixels, truth in source:
             truths.append(truth)
             waiting.append(pixels)
-            if len(waiting) == _BATCH:
+            if len(waiting) == BATCH:
                 flush()
-                if len(truths) % (25 * _BATCH) == 0:
+                if len(truths) % (25 * BATCH) == 0:
                     print(f"{len(truths)} views", flush=True)
     flush()
     save_file({"tokens": np.concatenate(tokens)}, out / "tokens.safetensors")
@@ -229,6 +202,65 @@ def read_truths(file: Path) -> list[Truth]:
     return [Truth(**(row | {"share": tuple(row["share"])})) for row in rows]
 
 
+def from_fakeclue(file: Path, pictures: Path) -> Iterator[Row]:
+    """Rows of a FakeClue JSON file: a list of objects with `image`, `label` (1 for fake) and `conversations`.
+
+    The answer is taken from the label, which is a field of its own, and never from the prose. What the annotation says
+    beyond it names neither one of our kinds nor a place, so that it is no observation that could be marked.
+
+    Raises:
+        ConfigurationError: for a file of another form.
+    """
+    for number, item in enumerate(_listed(file)):
+        label = item.get("label")
+        if label not in (0, 1, "0", "1") or "image" not in item or "conversations" not in item:
+            raise ConfigurationError(
+                f"{file.name}, item {number}: not a FakeClue row.",
+                remedy="It needs image, label (0 or 1), conversations.",
+            )
+        yield _judged(pictures / str(item["image"]), made=int(label) == 1)
+
+
+def from_ivy_fake(file: Path, pictures: Path) -> Iterator[Row]:
+    """Rows of an Ivy-Fake JSON file: objects with `rel_path` and `<think>...</think><conclusion>...</conclusion>`.
+
+    The conclusion is read from its tag in `raw_ground_truth`, and must be what `label` says where there is one. Videos
+    are left out.
+
+    Raises:
+        ConfigurationError: for a file of another form, or a conclusion that contradicts its label.
+    """
+    for number, item in enumerate(_listed(file)):
+        said = re.search(
+            r"<conclusion>\s*(real|fake)\s*</conclusion>", str(item.get("raw_ground_truth", "")), re.IGNORECASE
+        )
+        if said is None or "rel_path" not in item:
+            raise ConfigurationError(
+                f"{file.name}, item {number}: not an Ivy-Fake row.",
+                remedy="It needs rel_path, and raw_ground_truth with <conclusion>real or fake</conclusion>.",
+            )
+        conclusion = said[1].lower()
+        if item.get("label", conclusion) != conclusion:
+            raise ConfigurationError(
+                f"{file.name}, item {number}: labelled {item['label']}, concluded {conclusion}.", remedy="Mend the row."
+            )
+        path = pictures / str(item["rel_path"])
+        if path.suffix.lower() not in _VIDEOS:
+            yield _judged(path, made=conclusion == "fake")
+
+
+def _listed(file: Path) -> list[dict[str, Any]]:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ConfigurationError(f"{file.name} is not a list of rows.", remedy="Pass the JSON file as published.")
+    return found
+
+
+def _judged(picture: Path, *, made: bool) -> Row:
+    reply = Look(observations=[], answer="generated" if made else "photograph")
+    return Row("look", look_messages("", WHOLE), reply.model_dump_json(), picture=str(picture))
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -249,13 +281,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    card = build(
-        args.data, args.base, args.out, views=args.views, made=args.made, cases=args.cases, seed=args.seed
-    )
+    card = build(args.data, args.base, args.out, views=args.views, made=args.made, cases=args.cases, seed=args.seed)
     print(json.dumps(card, indent=1))
 
-
-__all__ = ["PLACES", "build", "case_rows", "lab_views", "look_rows", "made_views", "read_truths"]
 
 if __name__ == "__main__":
     main()

@@ -1,19 +1,43 @@
 """Checks a recipe against what vLLM can serve, before training, and puts a trained model where the service finds it.
 
-    python -m finetune.export --run RUN --projector PROJECTOR.safetensors --note note.json
+    python -m finetune.export --run RUN --data-card BUILT/card.json --curve RUN/curve.json --figures planted.json
+
+The card `agent/vlm/card.json` pins projector and adapter, and keeps the hashes of base and data, the prompt's version,
+the recipe, the curves and the figures.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import json
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from agent.models import FOLDER, LANGUAGE_MODEL, Card, Pin
+from agent.prompt import PROMPT_VERSION
+from tools import weights
 from tools.contract import Frozen
 from tools.errors import ConfigurationError
 
+ADAPTER_FILE, PROJECTOR_FILE = "adapter_model.safetensors", "projector.safetensors"
+MOST_BYTES = 20_000_000
+"""Of projector and adapter together."""
 MOST_RANK = 16
 """`--max-lora-rank` that the service starts vLLM with."""
 _TAILS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+_PLAIN = ("use_rslora", "rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication")
+"""Settings of LoraConfig that must stay unset."""
+_NOT_SERVED = (
+    "model.vision_tower.encoder.layers.0.self_attn.q_proj", "model.visual.blocks.0.attn.proj",
+    "model.vision_model.encoder.layers.0.mlp.fc1", "model.multi_modal_projector.linear_1", "lm_head",
+)  # fmt: skip
+"""Modules outside the language model, by the names that some architectures give them."""
 
 
 class Recipe(Frozen):
@@ -27,7 +51,7 @@ class Recipe(Frozen):
     rank: int
     alpha: int
     targets: str
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = Field(default_factory=dict)
 
 
 def check(recipe: Recipe) -> None:
@@ -41,17 +65,15 @@ def check(recipe: Recipe) -> None:
         refused.append(f"rank {recipe.rank} (1 to {MOST_RANK})")
     if recipe.extra.get("use_dora"):
         refused.append("use_dora")
-    if recipe.extra.get("bias", "none") != "none":
+    if recipe.extra.get("bias") not in (None, "none"):
         refused.append(f"bias {recipe.extra['bias']!r}")
     if recipe.extra.get("modules_to_save"):
         refused.append(f"modules_to_save {recipe.extra['modules_to_save']}")
-    for name in ("rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication"):
+    for name in _PLAIN:
         if recipe.extra.get(name):
             refused.append(name)
     pattern = re.compile(recipe.targets)
-    tower = ("model.vision_tower.encoder.layers.0.self_attn.q_proj", "model.visual.blocks.0.attn.proj",
-             "model.vision_model.encoder.layers.0.mlp.fc1", "model.multi_modal_projector.linear_1", "lm_head")  # fmt: skip
-    for name in tower:
+    for name in _NOT_SERVED:
         if pattern.fullmatch(name):
             refused.append(f"targets that hit {name}: vLLM serves adapters of the language model only")
     own = [f"model.language_model.layers.0.{part}.{tail}" for tail in _TAILS for part in ("self_attn", "mlp")]
@@ -62,3 +84,75 @@ def check(recipe: Recipe) -> None:
             f"vLLM cannot serve an adapter with: {'; '.join(refused)}.",
             remedy="Change the recipe before training: plain LoRA on the language model's attention and MLP.",
         )
+
+
+def export(run: Path, projector: Path, target: Path, training: dict[str, Any]) -> Card:
+    """Writes projector, adapter and card where the service finds them, in half precision; the card.
+
+    The adapter's configuration loses the path of the base that it was trained on, and is checked once more.
+
+    Raises:
+        ConfigurationError: if the adapter is not what vLLM can serve.
+    """
+    from safetensors.torch import load_file, save_file
+
+    raw = json.loads((run / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    extra = {name: raw.get(name) for name in (*_PLAIN, "use_dora", "bias", "modules_to_save")}
+    check(Recipe(rank=raw["r"], alpha=raw["lora_alpha"], targets=raw["target_modules"], extra=extra))
+    raw |= {"base_model_name_or_path": LANGUAGE_MODEL, "inference_mode": True, "revision": None}
+    (target / "adapter").mkdir(parents=True, exist_ok=True)
+    (target / "adapter" / "adapter_config.json").write_text(json.dumps(raw, indent=1, sort_keys=True) + "\n")
+    pins = {}
+    for source, name in ((run / "adapter" / ADAPTER_FILE, f"adapter/{ADAPTER_FILE}"), (projector, PROJECTOR_FILE)):
+        halved = {key: value.half().contiguous() for key, value in sorted(load_file(source).items())}
+        save_file(halved, target / name)
+        data = (target / name).read_bytes()
+        pins[name] = Pin(file=name, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    whole = sum(pin.size for pin in pins.values())
+    if whole > MOST_BYTES:
+        raise ConfigurationError(f"Projector and adapter take {whole} bytes.", remedy="Lower the rank.")
+    base = {name: weights.weight(name).sha256 for name in ("clip", "smollm2")}
+    card = Card(
+        projector=pins[PROJECTOR_FILE], adapter=pins[f"adapter/{ADAPTER_FILE}"], prompt_version=PROMPT_VERSION,
+        training={"base": base, "recipe": {"rank": raw["r"], "alpha": raw["lora_alpha"]}} | training,
+    )  # fmt: skip
+    (target / "card.json").write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    return card
+
+
+def thinned(curve: list[dict[str, float]], points: int = 40) -> list[dict[str, float]]:
+    """A curve cut to about `points` points, each the mean of those it stands for."""
+    step = max(1, len(curve) // points)
+    out = []
+    for begin in range(0, len(curve), step):
+        part = curve[begin : begin + step]
+        names = dict.fromkeys(name for each in part for name in each)
+        point = {}
+        for name in names:
+            values = [each[name] for each in part if name in each]
+            point[name] = values[-1] if name in ("step", "seconds", "epoch") else round(sum(values) / len(values), 4)
+        out.append(point)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="Run folder of finetune.sft.")
+    parser.add_argument("--projector", type=Path, help="Where the run did not train it along.")
+    parser.add_argument("--data-card", type=Path, required=True, help="card.json of finetune.data.")
+    parser.add_argument("--curve", type=Path, action="append", default=[], help="Curves of all stages, in order.")
+    parser.add_argument("--note", default="", help="How it was trained, in a sentence or two.")
+    parser.add_argument("--figures", type=Path, action="append", default=[], help="What evals found of it.")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    training: dict[str, Any] = {"note": args.note, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
+    curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
+    training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]
+    training["figures"] = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in args.figures}
+    card = export(args.run, args.projector or args.run / PROJECTOR_FILE, args.out, training)
+    print(card.model_dump_json(indent=1, exclude={"training"}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - wordings are read best on one line
 """What a good explanation or answer says of a case, in varied wording: the replies that the narrator is trained on.
 
 The wording follows the evidence (the tool, the side, the size of its weight), so that a model can learn when to say
@@ -141,7 +142,9 @@ def reply_to(case: Case, intent: str) -> Narration:
         grade = f"Confidence in this verdict is graded “{case.verdict.confidence}”."
         out = [answer(case), _said(grade, [VERDICT], "limits")]
     elif intent == "limits":
-        out = [_said(f"Not examined: {_low(brief(text))}.", [VERDICT], "limits") for text in case.verdict.not_examined[:1]]
+        out = [
+            _said(f"Not examined: {_low(brief(text))}.", [VERDICT], "limits") for text in case.verdict.not_examined[:1]
+        ]
         out += _silent(case)
     elif intent == "tools":
         out = _tools(case)
@@ -199,13 +202,9 @@ def _first(
     return None
 
 
-def _limits(
-    case: Case, told: list[tuple[Evidence, Contribution | None, Finding | None]]
-) -> list[ReplySentence]:
+def _limits(case: Case, told: list[tuple[Evidence, Contribution | None, Finding | None]]) -> list[ReplySentence]:
     out: list[ReplySentence] = []
-    plain = [
-        item for item, weight, _ in told if weight is None and item.score is not None and item.target != "context"
-    ]
+    plain = [item for item, weight, _ in told if weight is None and item.score is not None and item.target != "context"]
     quiet = [item for item in plain if not any(each.polarity != "neutral" for each in item.findings)][:4]
     if quiet:
         names = _listed([item.detector.replace("_", " ") for item in quiet])
@@ -265,5 +264,3 @@ def _low(text: str) -> str:
 def _objection(case: Case, said: ReplySentence) -> str | None:
     sentence = Sentence(text=said.text, cites=tuple(dict.fromkeys(said.cites)), role=said.role)
     return objection(sentence, case.verdict, case.contributions, case.evidence)
-
-

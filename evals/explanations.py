@@ -1,0 +1,171 @@
+"""Marks explanations before grounding drops anything: how much is grounded, what follows the evidence, how it varies.
+
+    python -m evals.explanations --cases CASES.jsonl --cache CACHE --out explanations.json
+
+`--cases` holds cases, one JSON object a line with `verdict`, `evidence` and `contributions`: made ones
+(`python -m finetune.cases --count 100 --held-out --out CASES.jsonl`) or reports of the service. Three figures:
+
+* *grounded*: sentences of the raw output that `agent.grounding` lets stand, of all;
+* *removed*: a case is told again without one piece of evidence that a sentence cited; the sentence is gone where no
+  sentence cites it or names its tool;
+* *distinct*: different sentences of all, and different wordings once numbers, quotations and names of tools are taken
+  out; beside those of the plain template on the same cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent import models
+from agent.basis import VERDICT
+from agent.forms import form_of
+from agent.grounding import ground
+from agent.llava import Llava
+from agent.prompt import Narration, narrate_messages, salvage
+from agent.template import TemplateNarrator
+from agent.verdict import Contribution, Sentence, Verdict
+from tools.contract import Evidence
+
+_LONGEST = 600
+Narrate = Callable[["Told"], tuple[tuple[Sentence, ...], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A case as fusion leaves it."""
+
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    contributions: tuple[Contribution, ...]
+
+    def without(self, evidence_id: str) -> Told:
+        """The case as if one piece of evidence had not been there; the verdict's numbers stay."""
+        conflicts = tuple(each for each in self.verdict.conflicts if evidence_id not in each.evidence_ids)
+        missing = tuple(each for each in self.verdict.not_examined if not each.startswith(f"{evidence_id} gave"))
+        return Told(
+            self.verdict.model_copy(update={"conflicts": conflicts, "not_examined": missing}),
+            tuple(item for item in self.evidence if item.id != evidence_id),
+            tuple(entry for entry in self.contributions if entry.evidence_id != evidence_id),
+        )
+
+
+def read(file: Path) -> list[Told]:
+    """The cases of a JSON Lines file; reports of the service are cases too."""
+    cases = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        raw = json.loads(line)
+        cases.append(
+            Told(
+                Verdict.model_validate(raw["verdict"]),
+                tuple(Evidence.model_validate(each) for each in raw["evidence"]),
+                tuple(Contribution.model_validate(each) for each in raw["contributions"]),
+            )
+        )
+    return cases
+
+
+def by_model(model: Llava) -> Narrate:
+    """Narrates with a model, as the service does in process; the sentences as they come, and the seconds they took."""
+
+    def narrate(case: Told) -> tuple[tuple[Sentence, ...], float]:
+        begun = time.monotonic()
+        messages = narrate_messages(case.verdict, case.evidence, case.contributions)
+        (written,) = model.write([messages], form_of(Narration), max_new_tokens=_LONGEST, timeout_s=600)
+        return salvage(written.text), time.monotonic() - begun
+
+    return narrate
+
+
+def by_template(case: Told) -> tuple[tuple[Sentence, ...], float]:
+    """Narrates with the plain template."""
+    return TemplateNarrator().narrate(case.verdict, case.evidence, case.contributions), 0.0
+
+
+def wording(text: str, case: Told) -> str:
+    """A sentence without its numbers, quotations and names of tools: what is left is its wording."""
+    for item in case.evidence:
+        text = re.sub(rf"\b{re.escape(item.detector.replace('_', ' '))}\b", "T", text)
+    text = re.sub(r"“[^”]*”|: .*", "Q", text)
+    return re.sub(r"\d+(?:\.\d+)?", "N", text)
+
+
+def mark(
+    cases: Sequence[Told], narrate: Narrate, *, removals: int, tell: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """The three figures of one narrator; evidence is taken away from the first `removals` cases."""
+    kept = total = gone = tried = answered = 0
+    refused: Counter[str] = Counter()
+    texts: set[str] = set()
+    wordings: set[str] = set()
+    seconds: list[float] = []
+    rng = np.random.default_rng(0)
+    for number, case in enumerate(cases):
+        sentences, took = narrate(case)
+        seconds.append(took)
+        found = ground(sentences, case.verdict, case.contributions, case.evidence)
+        kept, total = kept + len(found.kept), total + len(sentences)
+        answered += any(each.role == "answer" for each in found.kept)
+        refused.update(each.because for each in found.dropped)
+        texts |= {each.text for each in sentences}
+        wordings |= {wording(each.text, case) for each in sentences}
+        cited = sorted({name for each in sentences for name in each.cites if name != VERDICT})
+        cited = [name for name in cited if any(item.id == name for item in case.evidence)]
+        if number < removals and cited:
+            name = cited[int(rng.integers(len(cited)))]
+            detector = next(item.detector for item in case.evidence if item.id == name)
+            again, _ = narrate(case.without(name))
+            named = re.compile(rf"\b{re.escape(detector.replace('_', ' '))}\b tool", re.IGNORECASE)
+            gone += not any(name in each.cites or named.search(each.text) for each in again)
+            tried += 1
+        tell(f"{number + 1} of {len(cases)}: {kept} of {total} sentences grounded, {gone} of {tried} gone")
+    return {
+        "cases": len(cases),
+        "sentences": total,
+        "grounded": round(kept / max(total, 1), 3),
+        "answers_grounded": round(answered / max(len(cases), 1), 3),
+        "removed": round(gone / tried, 3) if tried else None,
+        "removals": tried,
+        "distinct_sentences": len(texts),
+        "distinct_wordings": len(wordings),
+        "seconds_median": round(float(np.median(seconds)), 1),
+        "refused": dict(refused.most_common(8)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--removals", type=int, default=30)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    cases = read(args.cases)[: args.count]
+    adapter = models.adapter()
+    model = Llava(models.compose(args.cache), adapter.folder if adapter else None)
+    name = f"{adapter.name}@{adapter.revision}" if adapter else "base without adapter"
+    found = {
+        "template": mark(cases, by_template, removals=args.removals, tell=lambda line: None),
+        name: mark(cases, by_model(model), removals=args.removals),
+    }
+    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Marks what the vision-language model says of planted artifacts: kind, place, and silence where there is nothing.
+
+    python -m evals.planted --data DIR --built BUILT --cache CACHE --count 200 --out planted.json
+
+Views come from the artifact lab's test split: photographs and strengths that no training saw. Four answers are marked
+on the same views: the model with its adapter; the same model without; the best constant answer; and a linear probe on
+the very tokens that the model is given (a softmax over a patch's token, trained on the training views of `--built`,
+then the mean of the ten patches that show a kind most; its threshold is set where the training views are silent in
+95 % of untouched cases). A planted view counts as right in kind, or in place, where the first observation has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from agent import models
+from agent.forms import form_of
+from agent.llava import Llava
+from agent.prompt import Kind, Look, look_messages, parse
+from evals.artifacts import PLACES, Planted, Sample, photographs, samples
+from evals.tokens import TokenMaker
+from tools.errors import ModelServerError
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Said = tuple[str, str] | None
+"""Kind and place of the first observation; None for silence."""
+_CELLS = 14
+_BATCH = 6
+_TOP = 10
+_EPOCHS, _STEPS, _ROWS = 6, 300, 512
+"""Of the probe's training: at least so many passes and steps, and the patches of one step."""
+_SILENT = 0.95
+Floats = npt.NDArray[np.float32]
+
+
+def test_views(data: Path, count: int, seed: int) -> list[Sample]:
+    """Views of the lab's test split, two fifths of them untouched."""
+    kinds: list[Planted] = list(KINDS)
+    return list(samples(photographs(data, "test"), "test", count, untouched=0.4, kinds=kinds, seed=seed))
+
+
+def said_by(model: Llava, views: Sequence[Sample], tell: Callable[[str], None] = print) -> list[Said]:
+    """What the model says of each view, asked as the service asks it."""
+    out: list[Said] = []
+    for begin in range(0, len(views), _BATCH):
+        some = views[begin : begin + _BATCH]
+        asked = [look_messages("view:", "a native crop" if each.native else "the whole picture") for each in some]
+        written = model.write(
+            asked, form_of(Look), pictures=[each.pixels for each in some], max_new_tokens=120, timeout_s=600
+        )
+        for each in written:
+            try:
+                seen = parse(each.text, Look).observations
+                out.append((seen[0].kind, seen[0].place) if seen else None)
+            except ModelServerError:  # cut short: it claimed something without end
+                out.append(("", ""))
+        tell(f"{len(out)} of {len(views)}")
+    return out
+
+
+class LinearProbe:
+    """A softmax over each patch's token, and the threshold of silence.
+
+    Args:
+        tokens: views x patches x width of the training views.
+        truths: What `finetune.data` wrote of each view.
+    """
+
+    def __init__(self, tokens: npt.NDArray[np.float16], truths: Sequence[dict[str, Any]], seed: int = 0) -> None:
+        import torch
+
+        rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        rows, labels = [], []
+        for view, truth in zip(tokens, truths, strict=True):
+            if truth["made"]:
+                continue
+            share = np.asarray(truth["share"])
+            inside = np.flatnonzero(share > 0.5)
+            outside = rng.permutation(np.flatnonzero(share <= 0.02))[:24]
+            kind = 1 + KINDS.index(truth["kind"]) if truth["kind"] else 0
+            rows += [view[inside], view[outside]]
+            labels += [kind] * len(inside) + [0] * len(outside)
+        x, y = np.concatenate(rows).astype(np.float32), torch.tensor(labels)
+        self._mean, self._spread = x.mean(axis=0), x.std(axis=0) + 1e-3
+        x_ = torch.from_numpy((x - self._mean) / self._spread)
+        layer = torch.nn.Linear(x.shape[1], 1 + len(KINDS))
+        optimizer = torch.optim.AdamW(layer.parameters(), lr=2e-3, weight_decay=0.05)
+        for _ in range(max(_EPOCHS, _STEPS * _ROWS // len(x_))):
+            for chosen in torch.randperm(len(x_)).split(_ROWS):
+                loss = torch.nn.functional.cross_entropy(layer(x_[chosen]), y[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        self._weight, self._bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        quiet = [view for view, truth in zip(tokens, truths, strict=True) if not truth["kind"] and not truth["made"]]
+        self._threshold = float(np.quantile([self._scores(view)[1].max() for view in quiet], _SILENT))
+
+    def _scores(self, view: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
+        along = ((view.astype(np.float32) - self._mean) / self._spread) @ self._weight.T + self._bias
+        chance = np.exp(along - along.max(axis=1, keepdims=True))
+        chance = (chance / chance.sum(axis=1, keepdims=True))[:, 1:]
+        return chance, np.sort(chance, axis=0)[-_TOP:].mean(axis=0)
+
+    def say(self, view: npt.NDArray[np.floating]) -> Said:
+        """What the probe says of a view, patches x width."""
+        chance, total = self._scores(view)
+        if total.max() <= self._threshold:
+            return None
+        kind = int(total.argmax())
+        weight = chance[:, kind] * (chance[:, kind] >= chance[:, kind].max() / 2)
+        index = np.arange(_CELLS**2)
+        row, column = (float((weight * (each + 0.5)).sum() / weight.sum() / _CELLS) for each in divmod(index, _CELLS))
+        return KINDS[kind], PLACES[int(row * 3) * 3 + int(column * 3)]
+
+
+def marks(views: Sequence[Sample], said: Sequence[Said]) -> dict[str, Any]:
+    """Shares of planted views right in kind and in place, and of untouched views that nothing was claimed of."""
+    planted = [(each.planting, word) for each, word in zip(views, said, strict=True) if each.planting is not None]
+    quiet = [word is None for each, word in zip(views, said, strict=True) if each.planting is None]
+    by_kind: dict[str, list[bool]] = {}
+    for truth, word in planted:
+        by_kind.setdefault(truth.kind, []).append(word is not None and word[0] == truth.kind)
+    return {
+        "kind": _share([word is not None and word[0] == truth.kind for truth, word in planted]),
+        "place": _share([word is not None and word[1] == truth.place for truth, word in planted]),
+        "silent": _share(quiet),
+        "by_kind": {kind: round(float(np.mean(each)), 3) for kind, each in sorted(by_kind.items())},
+    }
+
+
+def constant(views: Sequence[Sample]) -> list[Said]:
+    """The best constant answer: to claim the commonest kind at the commonest place."""
+    planted = [each.planting for each in views if each.planting is not None]
+    kinds, places = [each.kind for each in planted], [each.place for each in planted]
+    best = (max(sorted(set(kinds)), key=kinds.count), max(sorted(set(places)), key=places.count))
+    return [best] * len(views)
+
+
+def _share(right: Sequence[bool]) -> dict[str, float | int]:
+    """The share with its 90 % Wilson interval."""
+    n, p, z = len(right), float(np.mean(right)) if right else 0.0, 1.645
+    if n == 0:
+        return {"share": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return {"share": round(p, 3), "low": round(float(low), 3), "high": round(float(high), 3), "n": n}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    import torch
+    from safetensors.numpy import load_file
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--built", type=Path, help="Folder that finetune.data wrote, for the linear probe.")
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--base-count", type=int, default=60, help="Views that the bare model is asked about.")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    folder, adapter = models.compose(args.cache), models.adapter()
+    views = test_views(args.data, args.count, args.seed)
+    found: dict[str, Any] = {"constant": marks(views, constant(views))}
+    if args.built:
+        tokens = load_file(args.built / "tokens.safetensors")["tokens"]
+        probe = LinearProbe(tokens, json.loads((args.built / "views.json").read_text()))
+        seen = TokenMaker(folder)([each.pixels for each in views])
+        found["linear probe"] = marks(views, [probe.say(each) for each in seen])
+        print(json.dumps(found), flush=True)
+    if adapter is not None:
+        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said_by(Llava(folder, adapter.folder), views))
+    if args.base_count:
+        some = views[: args.base_count]
+        found["base without adapter"] = marks(some, said_by(Llava(folder), some))
+    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
