@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 from agent import models
-from agent.basis import VERDICT
 from agent.forms import form_of
 from agent.grounding import ground
 from agent.llava import Llava
@@ -37,7 +36,9 @@ from agent.verdict import Contribution, Sentence, Verdict
 from tools.contract import Evidence
 
 _LONGEST = 600
-Narrate = Callable[["Told"], tuple[tuple[Sentence, ...], float]]
+_BATCH = 8
+Explained = tuple[Sentence, ...]
+Narrate = Callable[["Sequence[Told]"], "list[Explained]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +76,25 @@ def read(file: Path) -> list[Told]:
 
 
 def by_model(model: Llava) -> Narrate:
-    """Narrates with a model, as the service does in process; the sentences as they come, and the seconds they took."""
+    """Narrates with a model in process, several cases side by side, with the prompt and the form of the service."""
 
-    def narrate(case: Told) -> tuple[tuple[Sentence, ...], float]:
-        begun = time.monotonic()
-        messages = narrate_messages(case.verdict, case.evidence, case.contributions)
-        (written,) = model.write([messages], form_of(Narration), max_new_tokens=_LONGEST, timeout_s=600)
-        return salvage(written.text), time.monotonic() - begun
+    def narrate(cases: Sequence[Told]) -> list[Explained]:
+        out: list[Explained] = []
+        for begin in range(0, len(cases), _BATCH):
+            some = cases[begin : begin + _BATCH]
+            asked = [narrate_messages(each.verdict, each.evidence, each.contributions) for each in some]
+            begun = time.monotonic()
+            written = model.write(asked, form_of(Narration), max_new_tokens=_LONGEST, timeout_s=1200)
+            out += [salvage(each.text) for each in written]
+            print(f"{len(out)} of {len(cases)} told, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
+        return out
 
     return narrate
 
 
-def by_template(case: Told) -> tuple[tuple[Sentence, ...], float]:
+def by_template(cases: Sequence[Told]) -> list[Explained]:
     """Narrates with the plain template."""
-    return TemplateNarrator().narrate(case.verdict, case.evidence, case.contributions), 0.0
+    return [TemplateNarrator().narrate(each.verdict, each.evidence, each.contributions) for each in cases]
 
 
 def wording(text: str, case: Told) -> str:
@@ -99,47 +105,51 @@ def wording(text: str, case: Told) -> str:
     return re.sub(r"\d+(?:\.\d+)?", "N", text)
 
 
-def mark(
-    cases: Sequence[Told], narrate: Narrate, *, removals: int, tell: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """The three figures of one narrator; evidence is taken away from the first `removals` cases."""
-    kept = total = gone = tried = answered = 0
+def mark(cases: Sequence[Told], narrate: Narrate, *, removals: int) -> dict[str, Any]:
+    """The three figures of one narrator; evidence is taken away from the first `removals` cases that cite any."""
+    told = narrate(cases)
+    kept = total = answered = 0
     refused: Counter[str] = Counter()
-    texts: set[str] = set()
-    wordings: set[str] = set()
-    seconds: list[float] = []
-    rng = np.random.default_rng(0)
-    for number, case in enumerate(cases):
-        sentences, took = narrate(case)
-        seconds.append(took)
+    for case, sentences in zip(cases, told, strict=True):
         found = ground(sentences, case.verdict, case.contributions, case.evidence)
         kept, total = kept + len(found.kept), total + len(sentences)
         answered += any(each.role == "answer" for each in found.kept)
         refused.update(each.because for each in found.dropped)
-        texts |= {each.text for each in sentences}
-        wordings |= {wording(each.text, case) for each in sentences}
-        cited = sorted({name for each in sentences for name in each.cites if name != VERDICT})
-        cited = [name for name in cited if any(item.id == name for item in case.evidence)]
-        if number < removals and cited:
-            name = cited[int(rng.integers(len(cited)))]
-            detector = next(item.detector for item in case.evidence if item.id == name)
-            again, _ = narrate(case.without(name))
-            named = re.compile(rf"\b{re.escape(detector.replace('_', ' '))}\b tool", re.IGNORECASE)
-            gone += not any(name in each.cites or named.search(each.text) for each in again)
-            tried += 1
-        tell(f"{number + 1} of {len(cases)}: {kept} of {total} sentences grounded, {gone} of {tried} gone")
+    taken = _taken(cases, told)[:removals]
+    again = narrate([case.without(name) for case, name in taken])
+    gone = sum(not _speaks_of(sentences, case, name) for (case, name), sentences in zip(taken, again, strict=True))
     return {
         "cases": len(cases),
         "sentences": total,
         "grounded": round(kept / max(total, 1), 3),
         "answers_grounded": round(answered / max(len(cases), 1), 3),
-        "removed": round(gone / tried, 3) if tried else None,
-        "removals": tried,
-        "distinct_sentences": len(texts),
-        "distinct_wordings": len(wordings),
-        "seconds_median": round(float(np.median(seconds)), 1),
+        "removed": round(gone / len(taken), 3) if taken else None,
+        "removals": len(taken),
+        "distinct_sentences": len({each.text for sentences in told for each in sentences}),
+        "distinct_wordings": len(
+            {wording(each.text, case) for case, sentences in zip(cases, told, strict=True) for each in sentences}
+        ),
         "refused": dict(refused.most_common(8)),
     }
+
+
+def _taken(cases: Sequence[Told], told: Sequence[Explained]) -> list[tuple[Told, str]]:
+    """Of each case that cites evidence a piece, drawn from a seed."""
+    rng = np.random.default_rng(0)
+    out = []
+    for case, sentences in zip(cases, told, strict=True):
+        there = {item.id for item in case.evidence}
+        cited = sorted({name for each in sentences for name in each.cites if name in there})
+        if cited and len(case.evidence) > 1:
+            out.append((case, cited[int(rng.integers(len(cited)))]))
+    return out
+
+
+def _speaks_of(sentences: Explained, case: Told, evidence_id: str) -> bool:
+    """Whether a sentence cites a piece of evidence, or names its tool."""
+    detector = next(item.detector for item in case.evidence if item.id == evidence_id)
+    named = re.compile(rf"\b{re.escape(detector.replace('_', ' '))}\b tool", re.IGNORECASE)
+    return any(evidence_id in each.cites or named.search(each.text) for each in sentences)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -160,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = Llava(models.compose(args.cache), adapter.folder if adapter else None)
     name = f"{adapter.name}@{adapter.revision}" if adapter else "base without adapter"
     found = {
-        "template": mark(cases, by_template, removals=args.removals, tell=lambda line: None),
+        "template": mark(cases, by_template, removals=args.removals),
         name: mark(cases, by_model(model), removals=args.removals),
     }
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
