@@ -15,6 +15,7 @@ from agent.service import Explainer, Submission
 from agent.settings import Settings
 from agent.stated import StatedClaim
 from agent.store import Store
+from agent.verdict import Sentence
 from tests.agent.samples import HASH, sample, sql
 from tests.conftest import encoded, picture
 from tools.errors import IntegrityError
@@ -68,7 +69,7 @@ async def test_no_model_hears_it_and_no_verdict_heeds_it(tmp_path: Path, monkeyp
     noted("narrate")
     data = encoded(picture(), "JPEG", quality=90)
     settings = Settings(home=tmp_path, workers=1)
-    vision = ScriptedVision()
+    vision = ScriptedVision((Sentence(text="It cannot be told.", cites=("verdict",), role="answer"),))
     async with Explainer(settings, catalogue="tests.agent.fake_tools:good", vision=vision, warm=False) as explainer:
         plain = await explainer.explain(Submission(data=data, name="a.jpg"))
         claimed = await explainer.explain(Submission(data=data, name="a.jpg", claim=CLAIM))
