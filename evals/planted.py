@@ -4,9 +4,10 @@
 
 Views come from the artifact lab's test split: photographs and strengths that no training saw. Four answers are marked
 on the same views: the model with its adapter; the same model without; the best constant answer; and a linear probe on
-the very tokens that the model is given (a softmax over a patch's token, trained on the training views of `--built`,
-then the mean of the ten patches that show a kind most; its threshold is set where the training views are silent in
-95 % of untouched cases). A planted view counts as right in kind, or in place, where the first observation has it.
+the very tokens that the model is given: a softmax over a patch's token, fitted on the training views of `--built`, then
+the mean of the ten patches that show a kind most. The probe's threshold lies where a fifth of the training views, which
+it was not fitted on, are silent in 95 % of untouched cases. A planted view counts as right in kind, or in place, where
+the first observation has it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ class LinearProbe:
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
         rows, labels = [], []
-        for view, truth in zip(tokens, truths, strict=True):
-            if truth["made"]:
+        held = set(rng.permutation(len(truths))[: len(truths) // 5].tolist())
+        for number, (view, truth) in enumerate(zip(tokens, truths, strict=True)):
+            if truth["made"] or number in held:
                 continue
             share = np.asarray(truth["share"])
             inside = np.flatnonzero(share > 0.5)
@@ -100,7 +102,7 @@ class LinearProbe:
                 loss.backward()
                 optimizer.step()
         self._weight, self._bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-        quiet = [view for view, truth in zip(tokens, truths, strict=True) if not truth["kind"] and not truth["made"]]
+        quiet = [tokens[number] for number in held if not truths[number]["kind"] and not truths[number]["made"]]
         self._threshold = float(np.quantile([self._scores(view)[1].max() for view in quiet], _SILENT))
 
     def _scores(self, view: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
