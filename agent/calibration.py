@@ -25,11 +25,14 @@ Array = NDArray[np.float64]
 SHIPPED = Path(__file__).with_name("calibration.json")
 DRAWS = 200
 ALL = "all"
-"""The bucket of every row, used where a picture's own bucket had too few rows."""
+"""The bucket of every row but those of small views, used where a picture's own bucket had too few rows."""
 SCORE_EDGE = 1e-4
 """Scores are kept this far from 0 and 1 before their logit is taken."""
 QUALITY_EDGES = (70, 85, 95)
-SIZE_EDGES = (384, 768)
+SMALL_SIDE = 224
+"""Shorter side in pixels under which a tool of tiles looks at something else than a tile. Such rows share no bucket
+with larger ones."""
+SIZE_EDGES = (SMALL_SIDE, 384, 768)
 
 
 def logit(score: Array | float) -> Array:
@@ -41,12 +44,14 @@ def logit(score: Array | float) -> Array:
 def bucket_names(quality: float, short_side: float) -> tuple[str, str, str]:
     """The reliability buckets that hold a picture, narrowest first: quality and size, quality alone, all.
 
+    Small views are told apart from all others at once: quality and size, size alone, all.
+
     Args:
         quality: Effective JPEG quality, 1 to 100; 100 where the picture was never a JPEG.
         short_side: Shorter side of the upright picture, in pixels.
     """
-    band = _band("q", quality, QUALITY_EDGES)
-    return f"{band} {_band('s', short_side, SIZE_EDGES)}", band, ALL
+    band, size = _band("q", quality, QUALITY_EDGES), _band("s", short_side, SIZE_EDGES)
+    return f"{band} {size}", size if short_side < SMALL_SIDE else band, ALL
 
 
 def _band(letter: str, value: float, edges: Sequence[int]) -> str:

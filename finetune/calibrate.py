@@ -13,6 +13,9 @@ What is fitted, and why so:
   larger, easier kind hide the other.
 - *Weight only where use is shown.* Cross-fitted by groups, the calibrated log-loss must beat the base rate on every
   kind with the whole 90 % bootstrap interval; else the tool's weight is 0. A tool without aligned rows has weight 0.
+- *Small views apart.* A tool may judge pictures under one tile (224 px) by another head, on another scale. Their rows
+  have buckets of their own, and must show use by themselves, in every kind; else they are left out, and the tool has no
+  weight for such pictures.
 - *Stacking.* Tools that look at the same pixels are correlated; a sum would count one trace twice. Their calibrated
   ratios are weighted by a logistic without intercept, 0 ≤ w ≤ 1, fitted on the rows they share, both kinds alike.
 - *Bootstrap by group.* Generated pictures by generator, photographs by photograph (they come from four collections
@@ -34,7 +37,7 @@ from pathlib import Path
 import numpy as np
 
 from agent import fusion
-from agent.calibration import DRAWS, Array, CalibratedTool, Calibration, Threshold
+from agent.calibration import DRAWS, SMALL_SIDE, Array, CalibratedTool, Calibration, Threshold
 from agent.claims import Question
 from evals import metrics
 from finetune.logistic import DIGITS, Plan, conformal_above, cross_fitted, fit_buckets, gain
@@ -110,6 +113,22 @@ def usefulness(
     return True, f"{word} on held-out pictures", figures
 
 
+def _with_small(rows: Rows, plan: Plan, target: Question) -> tuple[Rows, str, dict[str, Number]]:
+    """The rows that count, what is to be said of small views, and their figures (`small_...`).
+
+    Small views are left out where their use is not shown by themselves.
+    """
+    small = rows.small
+    if small.all() or not small.any():
+        return rows, "", {}
+    own = rows.where(small)
+    shown, because, found = usefulness(own, cross_fitted(own, plan), plan.drawn(own), target)
+    figures: dict[str, Number] = {f"small_{name}": value for name, value in found.items()}
+    gains = ", ".join(f"{kind} {found.get(f'{kind}_gain_bits', '-')}" for kind in own.kinds)
+    note = f"; under {SMALL_SIDE} px on the shorter side: {because} (gain in bits: {gains})"
+    return (rows if shown else rows.where(~small)), note, figures
+
+
 def _thresholds(joined: Joined, sums: Array, question: Question) -> tuple[Threshold, Threshold]:
     """For the label and for `no_evidence`, each with what it gave on these rows."""
     kinds = sorted(set(joined.kind))
@@ -170,9 +189,14 @@ def calibrate(
     plan = Plan.of((scores[name] for name in sorted(scores)), draws, seed)
     found: dict[str, CalibratedTool] = {}
     useful: dict[Question, list[str]] = {"generated": [], "edited": []}
+    counted: dict[str, Rows] = {}
     for name in sorted(scores):
-        rows, drawn = scores[name], plan.drawn(scores[name])
-        shown, because, figures = usefulness(rows, cross_fitted(rows, plan), drawn, spoken[name].target)
+        rows, note, about_small = _with_small(scores[name], plan, spoken[name].target)
+        counted[name] = rows
+        drawn, llr = plan.drawn(rows), cross_fitted(rows, plan)
+        main = np.ones(len(rows.score), dtype=bool) if rows.small.all() else ~rows.small
+        shown, because, figures = usefulness(rows.where(main), llr[main], drawn[:, main], spoken[name].target)
+        because, figures = because + note, figures | about_small
         if shown:
             useful[spoken[name].target].append(name)
         found[name] = CalibratedTool(
@@ -192,13 +216,13 @@ def calibrate(
     for question, names in useful.items():
         if not names:
             continue
-        tools = [scores[name] for name in names]
+        tools = [counted[name] for name in names]
         joined = Joined.of(tools, plan)
         point, drawn = stack(joined, tools, [found[name].buckets for name in names], draws)
         for place, name in enumerate(names):
             # Where one kind of row, or one decoder that it knew, is all that a tool was tried on, nothing tells how it
             # fares on pictures of other makes.
-            trusted = NARROW if len(KINDS[question]) < 2 or scores[name].met else 1.0
+            trusted = NARROW if len(KINDS[question]) < 2 or counted[name].met else 1.0
             share = round(float(point[place]) * trusted, DIGITS)
             note = f"; beside the other tools it keeps {share:.2f} of its own ratio"
             if trusted < 1:
@@ -250,8 +274,9 @@ def card(made: Calibration) -> str:
         f"- Scores: {', '.join(f'{name} {n}' for name, n in made.rows.items()) or 'none'}; "
         f"sha256 `{made.data_sha256 or 'none'}`",
         f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
-        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95); "
-        "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
+        "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95; "
+        "for semantic also views of 128 to 208 px); test/ and pairs/ were not read. Larger pictures are judged by what "
+        "was found on these crops.",
         "",
         "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
         "90 % interval. A tool has weight only where both intervals lie above 0.",

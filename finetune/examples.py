@@ -11,12 +11,16 @@ import numpy as np
 from PIL import Image
 
 from evals.datasets import Item, Label
-from evals.perturb import Chain, Pixels, decode, seed_of
+from evals.perturb import Chain, Pixels, decode, jpeg, seed_of
 from finetune.twins import Twin
 
 MATCHED = Chain()
 LARGER = Chain(side=320, rescaled=0.0)
 """A larger crop, of several tiles, for pictures that hold one."""
+SMALL = tuple(range(128, 216, 8))
+"""Sides of small views, in pixels: under one tile of `semantic`, which mirrors what it lacks."""
+SHRUNK_FROM = 256
+"""Largest square that a small view is shrunk from: the side of a twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,50 @@ def aligned(twins: list[Twin], chain: Chain = MATCHED) -> Iterator[Example]:
         )
         yield example
         yield replace(example, label="generated", generator="taef2", data=passage.apply(twin.passage))
+
+
+def smaller(rgb: Pixels, seed: int, panes: int = 1) -> tuple[bytes, int, int]:
+    """A small view of a picture: the file, its side and its JPEG quality (100 for a PNG).
+
+    Half are small crops through the chain, half larger crops through the chain that are then shrunk by up to a half
+    and saved once more, as PNG or JPEG: what becomes of pictures that are passed on as thumbnails.
+    """
+    rng = np.random.default_rng([seed, 9])
+    side = int(rng.choice(SMALL))
+    if rng.random() < 0.5:
+        data, passage = Chain(side=side)(rgb, seed, panes)
+        return data, side, passage.quality
+    data, _ = Chain(side=min(2 * side, SHRUNK_FROM))(rgb, seed, panes)
+    shrunk = Image.fromarray(decode(data)).resize((side, side), Image.Resampling.BICUBIC)
+    if rng.random() < 0.5:
+        buffer = io.BytesIO()
+        shrunk.save(buffer, "PNG")
+        return buffer.getvalue(), side, 100
+    quality = int(rng.integers(70, 96))
+    return jpeg(np.asarray(shrunk), quality), side, quality
+
+
+def matched_small(items: list[Item], draws: int, histories: list[dict[int, list[int]]]) -> Iterator[Example]:
+    """`draws` small views of each item; arguments as in `matched`. Items under SHRUNK_FROM are left out."""
+    for item in items:
+        rgb = item.pixels()
+        if min(rgb.shape[:2]) // item.panes < SHRUNK_FROM:
+            continue
+        for draw in range(draws):
+            seed = seed_of(f"{item.id}/small", draw)
+            pixels = _saved_with(rgb, histories[seed % len(histories)]) if item.label == "real" and seed % 2 else rgb
+            data, side, quality = smaller(pixels, seed, item.panes)
+            yield Example(item, "matched", item.label, item.generator, draw, quality, side, data)
+
+
+def aligned_small(twins: list[Twin]) -> Iterator[Example]:
+    """A small view of both sides of each twin, by one and the same draw."""
+    for twin in twins:
+        seed = seed_of(twin.item.id, 2000 + twin.number)
+        data, side, quality = smaller(twin.photograph, seed)
+        example = Example(twin.item, "aligned", "real", "", twin.number, quality, side, data)
+        yield example
+        yield replace(example, label="generated", generator="taef2", data=smaller(twin.passage, seed)[0])
 
 
 def pixels_of(example: Example) -> Pixels:

@@ -134,7 +134,9 @@ def means(rows: list[Measured]) -> Table:
     return np.stack([row.features.mean(axis=0, dtype=np.float64) for row in rows])
 
 
-def fit(features: Table, generated: npt.NDArray[np.bool_], weights: Table, strength: float) -> Head:
+def fit(
+    features: Table, generated: npt.NDArray[np.bool_], weights: Table, strength: float, quick: bool = False
+) -> Head:
     """An L2 logistic head over standardised, clipped features; its levels are still open.
 
     Args:
@@ -142,11 +144,14 @@ def fit(features: Table, generated: npt.NDArray[np.bool_], weights: Table, stren
         generated: N, whether each was generated.
         weights: N, what each example counts.
         strength: scikit-learn's C, per unit of total weight 1000.
+        quick: In single precision and to a looser end, which takes a tenth of the time with thousands of features.
     """
     mean = np.average(features, axis=0, weights=weights)
     scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights)) + 1e-4
     standard = np.clip((features - mean) / scale, -Head.CLIP, Head.CLIP)
-    model = LogisticRegression(C=strength, max_iter=2000, tol=1e-5)
+    if quick:
+        standard = standard.astype(np.float32)
+    model = LogisticRegression(C=strength, max_iter=2000, tol=1e-4 if quick else 1e-5)
     model.fit(standard, generated, sample_weight=weights * 1000 / weights.sum())
     return Head(mean, scale, model.coef_[0].astype(np.float64), float(model.intercept_[0]), -math.inf, math.inf)
 
@@ -172,7 +177,9 @@ def logit(head: Head, row: Measured) -> float:
     return float(head.logits(row.features).mean())
 
 
-def held_out(rows: list[Measured], strength: float, share: float, with_aligned: bool = True) -> Table:
+def held_out(
+    rows: list[Measured], strength: float, share: float, with_aligned: bool = True, quick: bool = False
+) -> Table:
     """The held-out logit of each example by crossed folds; NaN where no head could score it.
 
     Args:
@@ -180,6 +187,7 @@ def held_out(rows: list[Measured], strength: float, share: float, with_aligned: 
         strength: As in `fit`.
         share: As in `balance`.
         with_aligned: Whether heads are fitted on aligned pairs too.
+        quick: As in `fit`.
     """
     key = folds.keys(
         ["" if r.example.label == "real" else r.example.generator for r in rows],
@@ -197,7 +205,7 @@ def held_out(rows: list[Measured], strength: float, share: float, with_aligned: 
     for fitted, scored in folds.crossed(key):
         chosen = np.flatnonzero(fitted & usable)
         weights = balance([rows[i] for i in chosen], share)
-        head = fit(features[chosen], generated[chosen], weights, strength)
+        head = fit(features[chosen], generated[chosen], weights, strength, quick)
         for i in np.flatnonzero(scored):
             total[i] += logit(head, rows[i])
             count[i] += 1
@@ -215,6 +223,9 @@ def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
 def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0, passage: str = "taef2") -> None:
     """Held-out scores, one line an example that was scored.
 
+    Whole tiles and small views (`finetune.small`) are scored by heads of their own, in turn: lines of the other size
+    that the file holds stay.
+
     Args:
         rows: The examples.
         logits: Their held-out logits; NaN is left out.
@@ -228,9 +239,16 @@ def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0
         [r.example.item.source for r in rows],
     )
     file.parent.mkdir(parents=True, exist_ok=True)
+    small = rows[0].example.short_side < clip.SIDE
+    others: list[list[str]] = []
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as stream:
+            read = csv.DictReader(stream)
+            others = [list(line.values()) for line in read if (int(line["short_side"]) < clip.SIDE) != small]
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
+        writer.writerows(others if small else [])
         for row, value, fold in zip(rows, logits, key, strict=True):
             e = row.example
             if np.isfinite(value):
@@ -241,6 +259,7 @@ def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0
                         *(e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}"),
                     ]
                 )
+        writer.writerows([] if small else others)
 
 
 def train(tool: str, data: Path, taef2: Path, work: Path) -> None:

@@ -108,6 +108,8 @@ class Plan:
 def fit_buckets(rows: Rows, use: NDArray[np.bool_], drawn: Array | None) -> dict[str, Bucket]:
     """The bucket of all rows and each narrower one that has rows enough in every kind.
 
+    Rows of small views are not among all rows, unless a tool has no others.
+
     Args:
         rows: One tool's scores.
         use: (n,) rows to fit on.
@@ -117,6 +119,8 @@ def fit_buckets(rows: Rows, use: NDArray[np.bool_], drawn: Array | None) -> dict
     found: dict[str, Bucket] = {}
     wider = {three[0]: three[1] for three in names} | {three[1]: three[2] for three in names}
     members = {name: use & np.array([name in three for three in names]) for name in sorted({*wider, ALL})}
+    if not rows.small.all():
+        members[ALL] &= ~rows.small
     for name, inside in members.items():
         if name in wider and np.array_equal(inside, members[wider[name]]):
             continue  # the wider bucket holds the same rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.calibration import Array, bucket_names
+from agent.calibration import SMALL_SIDE, Array, bucket_names
 from tools.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ class Rows:
     def kinds(self) -> tuple[str, ...]:
         """The kinds that hold both classes, in order of name."""
         return tuple(k for k in sorted(set(self.kind)) if len(set(self.y[self.kind == k])) == 2)
+
+    @property
+    def small(self) -> NDArray[np.bool_]:
+        """(n,) whether a row is a small view."""
+        return self.short_side < SMALL_SIDE
+
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        """The chosen rows."""
+        columns = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "met"}
+        return Rows(**columns, met=self.met)
 
     @cached_property
     def buckets(self) -> list[tuple[str, str, str]]:

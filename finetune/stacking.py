@@ -48,12 +48,17 @@ def fit_stack(llrs: Array, y: Array, weights: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Rows of several tools side by side; a tool that has no score for a row lends 0."""
+    """Rows of several tools side by side; a tool that has no score for a row lends 0.
+
+    Attributes:
+        small: Rows of small views. Few tools judge them, so that they say nothing of how tools share their weight.
+    """
 
     keys: tuple[str, ...]
     y: Array
     kind: NDArray[np.str_]
     source: NDArray[np.str_]
+    small: NDArray[np.bool_]
     places: tuple[Ints, ...]
     drawn: Array
     fold: Ints
@@ -77,6 +82,7 @@ class Joined:
             y=np.array(column("y"), dtype=np.float64),
             kind=np.array(column("kind"), dtype=np.str_),
             source=np.array(column("source"), dtype=np.str_),
+            small=np.array(column("small"), dtype=np.bool_),
             places=tuple(np.array([own.get(key, -1) for key in keys], dtype=np.int64) for own in index),
             drawn=np.stack([drawn[t][:, i] for t, i in (first[key] for key in keys)], axis=1),
             fold=np.array([folds[t][i] for t, i in (first[key] for key in keys)], dtype=np.int64),
@@ -88,8 +94,9 @@ class Joined:
         return np.asarray(np.nan_to_num(np.stack(out, axis=1), nan=0.0), dtype=np.float64)
 
     def weights(self, use: NDArray[np.bool_], counts: Array | None = None) -> Array:
-        """(n,) both kinds and both classes in them at equal totals."""
+        """(n,) both kinds and both classes in them at equal totals; small views do not count beside larger ones."""
         out = np.zeros(len(self.y))
+        use = use if self.small.all() else use & ~self.small
         for kind in sorted(set(self.kind)):
             inside = np.flatnonzero(use & (self.kind == kind))
             out[inside] = metrics.balanced_weights(self.y[inside], None if counts is None else counts[inside])

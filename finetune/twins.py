@@ -104,10 +104,11 @@ def retouched(rgb: Pixels, seed: int) -> Pixels:
     return np.asarray(picture)
 
 
-def varied_twins(items: list[Item], taef2: Path, work: Path, crops: int) -> list[Twin]:
+def varied_twins(items: list[Item], taef2: Path, work: Path, crops: int, small: bool = False) -> list[Twin]:
     """Two twins for each of `crops` crops of each photograph: a plain passage and a disturbed one, half retouched.
 
-    Kept under `work` as in `twins`. Photographs with a side under SIDE are left out.
+    With `small`, one twin a crop instead, plain or disturbed by its seed, and retouched by a draw of its own: those
+    that small views are made of. Kept under `work` as in `twins`. Photographs with a side under SIDE are left out.
     """
     work.mkdir(parents=True, exist_ok=True)
     network: Taef2 | None = None
@@ -129,7 +130,8 @@ def varied_twins(items: list[Item], taef2: Path, work: Path, crops: int) -> list
                     passages = [saved_alike(passage, item.path) for passage in passages]
                 _keep(kept, photograph=photograph, plain=passages[0], disturbed=passages[1])
             with np.load(kept) as stored:
-                for place, name in enumerate(("plain", "disturbed")):
+                names = ("plain", "disturbed")
+                for place, name in [(2, names[seed // 2 % 2])] if small else enumerate(names):
                     sides = stored["photograph"], stored[name]
                     touch = seed_of(item.id, 4000 + 2 * number + place)
                     if touch % 2:

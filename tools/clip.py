@@ -25,6 +25,8 @@ WIDTH = 768
 """Length of the class token."""
 BLOCKS = (5, 6, 7, 8)
 """Blocks whose class token is read, counted from 1."""
+LEAST = 128
+"""Shortest side that is looked at; between it and SIDE the picture is mirrored at its right and lower edge."""
 FLAT = 1.5
 """Standard deviation of luma, in grey levels, under which a tile is called flat."""
 _MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
@@ -61,12 +63,31 @@ class Tower:
         return np.stack([np.asarray(token)[0, 0] for token in tokens])
 
 
+def mirrored(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`rgb` continued by its own mirror image to at least SIDE px each way; a picture that large comes back as it is.
+
+    Nothing is resized, since that would remove traces and add its own; and the first pixel stays where it was, so that
+    a JPEG's blocks lie in the view as they lay in training.
+
+    Raises:
+        ValueError: if a side is shorter than LEAST.
+    """
+    height, width = rgb.shape[:2]
+    if min(width, height) < LEAST:
+        raise ValueError(f"a {width}x{height} picture is smaller than {LEAST} px")
+    beyond = (0, max(0, SIDE - height)), (0, max(0, SIDE - width)), (0, 0)
+    return np.pad(rgb, beyond, mode="symmetric") if any(map(any, beyond)) else rgb
+
+
 def look(tower: Tower, rgb: npt.NDArray[np.uint8], most: int, seed: int) -> Look:
     """Class tokens, len(BLOCKS) * WIDTH a tile, of at most `most` tiles, drawn by `seed` where the picture holds more.
 
+    Tiles of a picture that is smaller than one lie in `mirrored`, and reach beyond it.
+
     Raises:
-        ValueError: if a side is shorter than one tile.
+        ValueError: if a side is shorter than LEAST.
     """
+    rgb = mirrored(rgb)
     height, width = rgb.shape[:2]
     every = tiles(width, height, SIDE)
     chosen = sample(every, most, seed)

@@ -121,8 +121,38 @@ def test_narrow_buckets_need_enough_pictures(made):
     names = set(made.tools["good"].buckets)
     assert ALL in names
     assert {"q70-84", "q85-94"} <= names
-    assert "q70-84 s0-383" not in names, "all rows are small, so that it would be the same bucket again"
+    assert "q70-84 s224-383" not in names, "all rows are small, so that it would be the same bucket again"
     assert "q95+" not in names, "a quality that 1 picture in 26 has is too rare for a bucket of its own"
+
+
+def with_small(matched: float, aligned: float) -> Rows:
+    """Rows of a tool that is good on whole tiles, and small views of the same pictures on a scale of their own."""
+    own = list(lines(matched=matched, aligned=aligned, seed=7))
+    for line in own:
+        odds = float(line["score"]) / (1 - float(line["score"])) * math.e**2
+        line |= {"short_side": "176", "score": f"{odds / (1 + odds):.5f}"}
+    return Rows.of([*lines(matched=1.6, aligned=1.2), *own], "simulated.csv")
+
+
+def test_small_views_have_buckets_of_their_own_and_leave_the_others_alone(made):
+    scores = {"good": with_small(matched=1.5, aligned=1.1)}
+    found = calibrate(scores, {"good": Spoken("1")}, draws=DRAWS).tools["good"]
+    assert found.least_short_side == 176
+    assert {"s0-223", "q70-84 s0-223"} <= set(found.buckets)
+    for name in (ALL, "q70-84", "q85-94"):
+        assert found.buckets[name] == made.tools["good"].buckets[name]
+    large, small = found.buckets[ALL].fits["matched"], found.buckets["s0-223"].fits["matched"]
+    assert small.intercept < large.intercept - 1, "the same score of a small view speaks less for generated"
+
+
+def test_small_views_without_use_of_their_own_have_no_weight(made):
+    scores = {"good": with_small(matched=1.5, aligned=0.0)}
+    found = calibrate(scores, {"good": Spoken("1")}, draws=DRAWS).tools["good"]
+    assert found.least_short_side == 224
+    assert found.buckets == made.tools["good"].buckets
+    assert found.weight > 0.5
+    assert "under 224 px" in found.because
+    assert "told no more than guessing" in found.because
 
 
 def test_the_same_rows_give_the_same_file_and_another_seed_another():

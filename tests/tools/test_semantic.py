@@ -10,7 +10,7 @@ import pytest
 from agent.settings import Settings
 from tests.conftest import encoded, picture
 from tools import weights
-from tools.clip import BLOCKS, SIDE, WIDTH, Tower, look
+from tools.clip import BLOCKS, LEAST, SIDE, WIDTH, Tower, look, mirrored
 from tools.contract import Budget
 from tools.detectors.semantic import MOST, semantic
 from tools.errors import MissingWeightError
@@ -77,9 +77,35 @@ def test_the_score_is_the_mean_over_tiles(clip: Path) -> None:
 
 
 def test_it_abstains_where_it_cannot_see() -> None:
-    small = semantic.examine(opened(220, 400), Budget())
+    small = semantic.examine(opened(LEAST - 1, 400), Budget())
     assert small.score is None
-    assert "220x400" in str(small.abstained_because)
+    assert "127x400" in str(small.abstained_because)
+
+
+def test_a_small_picture_is_mirrored_not_enlarged_and_has_a_head_of_its_own(clip: Path) -> None:
+    image = opened(176, 300)
+    wide = mirrored(image.rgb)
+    assert wide.shape == (300, SIDE, 3)
+    assert (wide[:, :176] == image.rgb).all()
+    assert (wide[:, 176:] == image.rgb[:, 2 * 176 - SIDE :][:, ::-1]).all()
+    assert mirrored(wide) is wide
+    evidence = semantic.examine(image, Budget())
+    logits = Head.of(weights.load("semantic_small")).logits(look(Tower(clip, 1), image.rgb, 9, image.seed).features)
+    assert evidence.score == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-3)
+    assert set(evidence.weights) == {"clip", "semantic_small"}
+    assert evidence.measurements["tiles_judged"] == evidence.measurements["tiles_possible"] == 2
+    assert float(evidence.measurements["coverage"]) > 0.97
+    assert any("mirror" in limit for limit in evidence.limits)
+
+
+@pytest.mark.parametrize(("size", "score"), [((224, 300), 0.107716), ((448, 448), 0.133898)])
+def test_the_head_of_whole_tiles_is_not_touched_by_that_of_small_views(
+    clip: Path, size: tuple[int, int], score: float
+) -> None:
+    evidence = semantic.examine(opened(*size), Budget())
+    assert evidence.score == pytest.approx(score, abs=2e-3)
+    assert set(evidence.weights) == {"clip", "semantic"}
+    assert not any("mirror" in limit for limit in evidence.limits)
 
 
 def test_it_abstains_without_its_weight_and_names_the_command(tmp_path: Path) -> None:

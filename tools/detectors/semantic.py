@@ -2,7 +2,8 @@
 
 A linear head over the class tokens of four middle blocks (`tools.clip`), fitted on photographs against their own
 passage through an autoencoder and on generated pictures against photographs. The last block, which knows what a
-picture shows, is not read; nor is any tile resized, since that would remove the traces.
+picture shows, is not read; nor is any tile resized, since that would remove the traces. A picture that is smaller than
+a tile is continued by its own mirror image, and judged by a head of its own that was fitted on such views.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from tools import weights
-from tools.clip import SIDE, Tower, look
+from tools.clip import LEAST, SIDE, Tower, look
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
 from tools.errors import IntegrityError, MissingWeightError
 from tools.image import SourceImage
@@ -23,23 +24,28 @@ from tools.tiles import Head, Look, canvas, sigmoid
 
 MOST = {"quick": 4, "standard": 9, "thorough": 36}
 """Tiles that are looked at, by the level of the budget."""
+HEADS = ("semantic", "semantic_small")
+"""Weights of the head of whole tiles and of that of pictures smaller than one."""
+_VERSION = "1+" + ".".join(weights.weight(name).sha256[:8] for name in HEADS)
 
 
-@detector(name="semantic", version=f"1+{weights.weight('semantic').sha256[:8]}", target="generated", cost=45.0)
+@detector(name="semantic", version=_VERSION, target="generated", cost=45.0)
 def semantic(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
     """Judges tiles by what the middle blocks of CLIP's image tower make of them."""
     began = perf_counter()
-    if min(image.width, image.height) < SIDE:
+    if min(image.width, image.height) < LEAST:
         return tool.abstain(
-            f"The picture is {image.width}x{image.height} px; one tile takes {SIDE} px on the shorter side, and "
-            "enlarging the picture would add traces of its own.",
+            f"The picture is {image.width}x{image.height} px; under {LEAST} px on the shorter side too little is left "
+            "to look at, and enlarging the picture would add traces of its own.",
             ms=(perf_counter() - began) * 1000,
         )
     try:
         tower = _tower(weights.path("clip"))
     except (MissingWeightError, IntegrityError) as error:
         return tool.abstain(str(error), ms=(perf_counter() - began) * 1000)
-    head = Head.of(weights.load("semantic"))
+    small = min(image.width, image.height) < SIDE
+    name = HEADS[small]
+    head = Head.of(weights.load(name))
     seen = look(tower, image.rgb, most=min(MOST[budget.level], budget.max_tiles), seed=image.seed)
     if not seen.judged:
         return tool.abstain(
@@ -72,9 +78,9 @@ def semantic(tool: Tool, image: SourceImage, budget: Budget) -> Evidence:
             "spread_log_odds": round(float(logits.std()), 4),
         },
         applicability=round(len(scores) / (len(scores) + seen.flat), 4),
-        limits=_limits(seen, len(scores)),
+        limits=_limits(seen, len(scores), small),
         maps=(image.maps.add("semantic_tiles", drawn, _CAPTION),),
-        weights={name: weights.weight(name).sha256 for name in ("clip", "semantic")},
+        weights={used: weights.weight(used).sha256 for used in ("clip", name)},
         ms=(perf_counter() - began) * 1000,
     )
 
@@ -120,13 +126,18 @@ def _tile(score: float, place: Region) -> Finding:
     )
 
 
-def _limits(seen: Look, judged: int) -> tuple[str, ...]:
+def _limits(seen: Look, judged: int, small: bool) -> tuple[str, ...]:
     limits = [
         "It cannot say what in a tile it goes by; part of it may be the subject or the style. How far it holds where "
         "subjects match is measured in finetune/RESULTS.md.",
         "It was fitted on pictures saved once more as JPEG of quality 70 to 95; stronger compression, heavy resizing, "
         "filters and drawings lie outside that.",
     ]
+    if small:
+        limits.append(
+            f"The shorter side has fewer than the {SIDE} px of one tile: the picture was continued by its own mirror "
+            "image, not enlarged, and judged by a head of its own, fitted on views of 128 to 208 px."
+        )
     if seen.coverage < 0.995:
         limits.append(
             f"{judged} of {seen.possible} tiles, drawn by the picture's hash, were judged: {seen.coverage:.0%} of the "
