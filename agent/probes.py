@@ -168,7 +168,12 @@ def _more_stability(at: Standing) -> list[PlanStep]:
     if at.verdict is None:
         return []
     done = {name for step in at.plan if step.tool.startswith(STEP) and step.run for name in step.on}
-    loud = {entry.evidence_id: abs(entry.llr) for entry in at.contributions if abs(entry.llr) >= MATTERS}
+    # That nothing speaks for an edit gives no label, so that only what speaks for one is worth a dear second look.
+    loud = {
+        entry.evidence_id: abs(entry.llr)
+        for entry in at.contributions
+        if abs(entry.llr) >= MATTERS and (entry.target != "edited" or entry.llr > 0)
+    }
     found = []
     for name, size in sorted(loud.items()):
         tool = at.tools.get(name)

@@ -201,13 +201,15 @@ def _lattice(view: Floats, spot: _Spot, t: float, rng: np.random.Generator) -> F
     ys, xs = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     period = float(rng.choice([4, 5, 6, 8]))
     wave = np.cos(2 * np.pi * xs / period) + np.cos(2 * np.pi * ys / period)
-    return np.clip(view + (8 + 20 * t) * wave[..., None].astype(np.float32), 0, 255)
+    lit: Floats = np.clip(view + (8 + 20 * t) * wave[..., None].astype(np.float32), 0, 255)
+    return lit
 
 
 def _pasted(view: Floats, spot: _Spot, t: float, rng: np.random.Generator) -> Floats:
     """A part of another photograph, with its own brightness."""
     donor = spot.donor.astype(np.float32) * np.float32(rng.uniform(0.85, 1.15))
-    return view + (np.clip(donor, 0, 255) - view) * np.float32(0.7 + 0.3 * t)
+    pasted: Floats = view + (np.clip(donor, 0, 255) - view) * np.float32(0.7 + 0.3 * t)
+    return pasted
 
 
 _PLANT: dict[Planted, Callable[[Floats, _Spot, float, np.random.Generator], Floats]] = {

@@ -50,7 +50,7 @@ def labels_of(truths: Sequence[Truth]) -> npt.NDArray[np.int64]:
         if truth.kind is not None:
             share = np.asarray(truth.share)
             row[share > _OUTSIDE] = _IGNORED
-            row[share > _INSIDE] = 1 + SEEN.index(truth.kind)  # type: ignore[arg-type]
+            row[share > _INSIDE] = 1 + SEEN.index(truth.kind)
     return out
 
 

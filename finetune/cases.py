@@ -394,7 +394,7 @@ def _fused(
         low, p, high = (1 / (1 + math.exp(-value)) for value in (odds - spread, odds, odds + spread))
         sides[target] = (total, p, (round(low, 4), round(high, 4)) if spoke else (0.0, 1.0))
     edited = any(entry.target == "edited" for entry in entries)
-    label, because = _label(sides, edited, trusted, rng)
+    label, withheld = _label(sides, edited, trusted, rng)
     conflicts = _conflicts(entries)
     away = max(sides["edited" if label == "edited" else "generated"][2][0], 1 - sides["generated"][2][1])
     confidence = "none" if away <= 0.5 else "low" if label == "inconclusive" or away < 0.7 else "moderate"
@@ -410,7 +410,7 @@ def _fused(
             "prior": prior, "interval": sides["generated"][2],
             "interval_edited": sides["edited"][2] if edited else None,
             "confidence": confidence, "decided_by": "fusion" if trusted is None else "provenance",
-            "abstained_because": because, "conflicts": conflicts, "not_examined": tuple(missing), "calibration": "made",
+            "abstained_because": withheld, "conflicts": conflicts, "not_examined": tuple(missing), "calibration": "made",
         }
     )  # fmt: skip
     return Case(verdict, evidence, tuple(entries))

@@ -91,7 +91,7 @@ def explanation(case: Case) -> Narration:
                 counts[role] += 1
                 out.append(said)
         elif finding is not None and (item.claims or finding.polarity != "neutral") and len(rest) < 1:
-            role_ = "reason" if item.claims else "limits"
+            role_: Role = "reason" if item.claims else "limits"
             rest.append(_first(case, _STATED if item.claims else _SIGN, item, role_, {"fact": finding.text}))
     out.sort(key=lambda said: ("answer", "reason", "against").index(said.role))
     for conflict in case.verdict.conflicts[:1]:

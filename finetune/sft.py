@@ -205,7 +205,8 @@ def train(
         warm = min(1.0, (step + 1) / 8)
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
-        total, by_task = 0.0, {}
+        total = 0.0
+        by_task: dict[str, float] = {}
         for _ in range(gather):
             row = next(order)
             loss, _count = student.loss(row)

@@ -87,7 +87,7 @@ def test_marks_count_kind_place_and_silence_apart() -> None:
 def test_the_linear_probe_finds_what_is_linear_in_the_tokens() -> None:
     rng = np.random.default_rng(0)
     tokens, truths = [], []
-    for number in range(60):
+    for number in range(240):
         view = rng.normal(0, 1, (196, 32)).astype(np.float16)
         share = np.zeros(196)
         kind = NAMED[number % 3] if number % 4 else None

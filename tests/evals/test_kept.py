@@ -21,7 +21,7 @@ def test_every_part_that_a_detector_reaches_counts_and_no_other(
     from tools.detectors.frequency import frequency
 
     reached = kept.reached("tools.detectors.compression")
-    assert ("tools.jpeg", "former_grid") in reached, "named in the detector"
+    assert ("tools.jpeg", "find_earlier") in reached, "named in the detector"
     assert ("tools.signal", "luma_of") in reached, "two imports away"
     assert not [module for module, _ in reached if not module.startswith("tools.") or module in kept.APART]
     before = kept.code_of(compression)
@@ -39,7 +39,7 @@ def test_every_part_that_a_detector_reaches_counts_and_no_other(
     assert with_text(text + "# a comment") == before
     assert with_text(text + "\n\ndef of_no_use():\n    return 1\n") == before
     changed = re.sub(
-        r"(def former_grid\(.*?\n)(    return|    for|    if)", r"\1    pass\n\2", text, count=1, flags=re.S
+        r"(def find_earlier\(.*?\n)(    return|    for|    if)", r"\1    pass\n\2", text, count=1, flags=re.S
     )
     assert changed != text
     assert with_text(changed) != before

@@ -282,6 +282,8 @@ def test_the_best_tool_must_have_been_calibrated_in_its_version() -> None:
 
 def test_every_shipped_suite_holds_and_a_wrong_one_says_why(tmp_path: Path) -> None:
     for path in suites.FOLDER.glob("*.toml"):
+        if path.stem == "conversations":  # read by evals.conversations
+            continue
         assert suites.load(path.stem).protocol
     with pytest.raises(ConfigurationError, match="smoke"):
         suites.load("no-such-suite")

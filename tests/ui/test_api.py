@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from structlog.testing import capture_logs
 
+from agent import telemetry
 from agent.settings import Settings
 from tests.conftest import encoded, picture
 from tests.ui.fakes import MAP, MAP_SHA, FakeExplainer
@@ -128,6 +129,7 @@ async def test_what_is_inside_stays_inside(
     client: httpx.AsyncClient, fake: FakeExplainer, error: Exception, code: str
 ) -> None:
     fake.fails = error
+    telemetry.configure()  # else what is captured leaves structlog configured as it is by default: to standard output
     with capture_logs() as logs:
         answer = await upload(client)
     body = refused(answer, 500, code)
