@@ -15,7 +15,7 @@ from agent.vision import Vision
 from tools.errors import ConfigurationError, ExpositError, ModelServerError
 from tools.image import Limits
 
-FIT: bool = True
+FIT: bool = False
 """Whether `auto` may choose the tuned model where its adapter is shipped; EXPOSIT_VLM=served or
 =embedded uses it anyway. The one place where that is decided, by the figures of the adapter (finetune/RESULTS.md)."""
 _UNFIT: Final = "the tuned model has not been shown to explain better than the template does"
@@ -62,7 +62,7 @@ async def _chosen(settings: Settings, serving: bool) -> tuple[Vision | None, str
 async def _auto(settings: Settings, serving: bool) -> tuple[Vision | None, str]:
     """A vLLM server where its environment stands, else the model in process; the template where neither will do."""
     if not FIT:
-        return None, f"EXPOSIT_VLM=auto chose the plain template: no model server is configured, and {_UNFIT}."
+        return None, f"EXPOSIT_VLM=auto chose the plain template: {_UNFIT} (EXPOSIT_VLM=served or embedded uses it)."
     try:
         if models.adapter() is None:
             return None, "EXPOSIT_VLM=auto chose the plain template: the vision-language model has no adapter."

@@ -410,7 +410,8 @@ def _fused(
             "prior": prior, "interval": sides["generated"][2],
             "interval_edited": sides["edited"][2] if edited else None,
             "confidence": confidence, "decided_by": "fusion" if trusted is None else "provenance",
-            "abstained_because": withheld, "conflicts": conflicts, "not_examined": tuple(missing), "calibration": "made",
+            "abstained_because": withheld, "conflicts": conflicts, "not_examined": tuple(missing),
+            "calibration": "made",
         }
     )  # fmt: skip
     return Case(verdict, evidence, tuple(entries))

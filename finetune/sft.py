@@ -206,7 +206,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
         total = 0.0
-        by_task: dict[str, float] = {}
+        by_task: dict[str, list[float]] = {}
         for _ in range(gather):
             row = next(order)
             loss, _count = student.loss(row)
