@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from PIL import Image, ImageDraw
 
 from agent import models
@@ -69,7 +70,7 @@ def python() -> Path:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def vision(base: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedVision]:
     server = ModelServer(python, lambda: Model(base, adapters()), home=tmp_path_factory.mktemp("vllm"))
     made = ServedVision("http://localhost", timeout_s=180, server=server)
@@ -79,7 +80,7 @@ async def vision(base: Path, python: Path, tmp_path_factory: pytest.TempPathFact
     await made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def embedded(base: Path) -> AsyncIterator[EmbeddedVision]:
     made = EmbeddedVision(base, models.adapter(), timeout_s=180)
     yield made
