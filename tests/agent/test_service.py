@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from agent import telemetry
 from agent.scripted import ScriptedVision
@@ -223,6 +224,7 @@ async def test_a_name_that_is_no_text_does_not_stop_the_case(tmp_path: Path) -> 
 async def test_the_log_names_case_and_image_and_nothing_that_must_not_be_logged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    structlog.reset_defaults()  # whoever came first in this process may have set another level
     async with opened(tmp_path) as explainer:
         report = await explainer.explain(Submission(data=JPEG))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
