@@ -157,7 +157,7 @@ async def test_a_case_goes_on_when_the_server_is_killed_in_its_middle(server: Mo
         assert any(sentence["role"] == "answer" for sentence in report["explanation"])
         (tmp_path / "slow").unlink()
         async with asyncio.timeout(30):  # its end is noticed a moment after the case has gone on
-            while server.starts < 2:
+            while server.starts < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await server.until_ready(30)
         again = await explainer.explain(Submission(data=encoded(picture(seed=3)), name="b.jpg"))
