@@ -157,7 +157,7 @@ class _Course:
     ) -> None:
         self._form, self._vocabulary = form, vocabulary
         self._watched = form.words.get(watch, set()) if watch is not None else set()
-        self._length, self._end_token = length, end_token
+        self._end_token = end_token
         self._states = [form.start] * rows
         self._read = length
         self.p: list[float | None] = [None] * rows

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from tools.errors import IntegrityError
 
-PATCH, SIDE, WIDTH, DEPTH = 16, 224, 768, 12
-"""Side of a patch and of a view in pixels, length of a token, and blocks of the whole tower."""
+PATCH, SIDE, WIDTH = 16, 224, 768
+"""Side of a patch and of a view in pixels, and length of a token."""
 _NODE = re.compile(r"^/(vision_model/encoder/layers\.\d+/(?:self_attn|mlp)/\w+)/MatMul_quant$")
 
 
@@ -26,7 +26,7 @@ def parameters(file: Path, depth: int) -> dict[str, npt.NDArray[np.float32]]:
 
     Args:
         file: The pinned ONNX file; its hash is the caller's to check.
-        depth: Blocks to read, 1 to DEPTH.
+        depth: Blocks to read, 1 to 12.
 
     Raises:
         IntegrityError: if the file does not hold every tensor of the tower.

@@ -232,8 +232,3 @@ class Memory:
 
 def _safe(version: str) -> str:
     return re.sub(r"[^A-Za-z0-9.+-]", "_", version)
-
-
-def versions_of(said: Sequence[Spoken]) -> dict[str, str]:
-    """The weights that spoke, by name."""
-    return {name: sha for spoken in said for name, sha in spoken.evidence.weights.items()}

@@ -38,7 +38,6 @@ edits reach .98; windows and prints that repeat do not."""
 Plane = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
-Held = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
