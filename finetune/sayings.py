@@ -42,6 +42,7 @@ def _region(rng: Rng) -> Region:
 
 
 def score_of(lean: int, rng: Rng) -> float:
+    """A score (0-1) that leans as asked: 1 towards the claim, 0 neither way, -1 against it."""
     return round(float({1: rng.uniform(0.62, 0.99), 0: rng.uniform(0.4, 0.62), -1: rng.uniform(0.02, 0.4)}[lean]), 2)
 
 
@@ -204,6 +205,7 @@ TOOLS: dict[str, tuple[str, Callable[[int, Rng], list[Finding]]]] = {
 
 
 def compression(rng: Rng) -> Evidence:
+    """What `compression` says of a file: context, no score."""
     quality, first, shift = int(rng.integers(30, 99)), int(rng.integers(30, 95)), int(rng.integers(1, 8))
     text = str(
         rng.choice(
