@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,40 +105,72 @@ def retouched(rgb: Pixels, seed: int) -> Pixels:
     return np.asarray(picture)
 
 
+def twins(items: list[Item], taef2: Path, work: Path, crops: int) -> list[Twin]:
+    """`crops` aligned pairs of each photograph; passages are kept under `work` and not made twice.
+
+    Photographs with a side under SIDE are left out.
+    """
+
+    def passed(network: Taef2, photograph: Pixels, _seed: int) -> dict[str, Pixels]:
+        return {"passage": network.passage(photograph)}
+
+    return [
+        Twin(item, number, sides["photograph"], sides["passage"])
+        for item, number, _seed, sides in _passages(items, taef2, work, crops, "", passed)
+    ]
+
+
 def varied_twins(items: list[Item], taef2: Path, work: Path, crops: int, small: bool = False) -> list[Twin]:
     """Two twins for each of `crops` crops of each photograph: a plain passage and a disturbed one, half retouched.
 
     With `small`, one twin a crop instead, plain or disturbed by its seed, and retouched by a draw of its own: those
     that small views are made of. Kept under `work` as in `twins`. Photographs with a side under SIDE are left out.
     """
+    names = ("plain", "disturbed")
+
+    def passed(network: Taef2, photograph: Pixels, seed: int) -> dict[str, Pixels]:
+        latents = network.latents(photograph)
+        return {"plain": network.decoded(latents), "disturbed": network.decoded(disturbed(latents, seed))}
+
+    made = []
+    for item, number, seed, stored in _passages(items, taef2, work, crops, "-varied", passed):
+        for place, name in [(2, names[seed // 2 % 2])] if small else enumerate(names):
+            sides = stored["photograph"], stored[name]
+            touch = seed_of(item.id, 4000 + 2 * number + place)
+            if touch % 2:
+                sides = retouched(sides[0], touch), retouched(sides[1], touch)
+            made.append(Twin(item, 2 * number + place, *sides))
+    return made
+
+
+def _passages(
+    items: list[Item],
+    taef2: Path,
+    work: Path,
+    crops: int,
+    suffix: str,
+    passed: Callable[[Taef2, Pixels, int], dict[str, Pixels]],
+) -> Iterator[tuple[Item, int, int, dict[str, Pixels]]]:
+    """Crops and their passages, as (photograph, number of the crop, its seed, what is kept of it by name)."""
     work.mkdir(parents=True, exist_ok=True)
     network: Taef2 | None = None
-    made = []
     for item in items:
         rgb: Pixels | None = None
         for number in range(crops):
             seed = seed_of(item.id, 1000 + number)
-            kept = work / f"{seed:016x}-varied.npz"
+            kept = work / f"{seed:016x}{suffix}.npz"
             if not kept.exists():
                 rgb = item.pixels() if rgb is None else rgb
                 if min(rgb.shape[:2]) < SIDE:
                     break
                 network = network or Taef2(taef2)
                 photograph = crop_of(rgb, seed)
-                latents = network.latents(photograph)
-                passages = [network.decoded(latents), network.decoded(disturbed(latents, seed))]
+                passages = passed(network, photograph, seed)
                 if seed % 2:
-                    passages = [saved_alike(passage, item.path) for passage in passages]
-                _keep(kept, photograph=photograph, plain=passages[0], disturbed=passages[1])
+                    passages = {name: saved_alike(passage, item.path) for name, passage in passages.items()}
+                _keep(kept, photograph=photograph, **passages)
             with np.load(kept) as stored:
-                names = ("plain", "disturbed")
-                for place, name in [(2, names[seed // 2 % 2])] if small else enumerate(names):
-                    sides = stored["photograph"], stored[name]
-                    touch = seed_of(item.id, 4000 + 2 * number + place)
-                    if touch % 2:
-                        sides = retouched(sides[0], touch), retouched(sides[1], touch)
-                    made.append(Twin(item, 2 * number + place, *sides))
-    return made
+                yield item, number, seed, dict(stored)
 
 
 def _keep(file: Path, **arrays: Pixels) -> None:
@@ -145,34 +178,6 @@ def _keep(file: Path, **arrays: Pixels) -> None:
     with part.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     part.replace(file)
-
-
-def twins(items: list[Item], taef2: Path, work: Path, crops: int) -> list[Twin]:
-    """`crops` aligned pairs of each photograph; passages are kept under `work` and not made twice.
-
-    Photographs with a side under SIDE are left out.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    network: Taef2 | None = None
-    made = []
-    for item in items:
-        rgb: Pixels | None = None
-        for number in range(crops):
-            seed = seed_of(item.id, 1000 + number)
-            kept = work / f"{seed:016x}.npz"
-            if not kept.exists():
-                rgb = item.pixels() if rgb is None else rgb
-                if min(rgb.shape[:2]) < SIDE:
-                    break
-                network = network or Taef2(taef2)
-                photograph = crop_of(rgb, seed)
-                passage = network.passage(photograph)
-                if seed % 2:
-                    passage = saved_alike(passage, item.path)
-                _keep(kept, photograph=photograph, passage=passage)
-            with np.load(kept) as both:
-                made.append(Twin(item, number, both["photograph"], both["passage"]))
-    return made
 
 
 def main() -> None:
