@@ -289,18 +289,23 @@ def _label(
     quiet = generated.llr <= floor and generated.interval[1] < 0.5
     if generated.examined and quiet and (not edited.examined or edited.llr <= 0):
         return "no_evidence", None
-    question = max((name for name in QUESTIONS if answers[name].examined), key=lambda name: answers[name].llr)
-    answer = answers[question]
-    low, high = answer.interval
-    if answer.llr > at[question]:
+    examined = [name for name in QUESTIONS if answers[name].examined]
+    question = max(examined, key=lambda name: answers[name].llr)
+    if answers[question].llr > at[question]:
         return "inconclusive", (
-            f"The likelihood ratio for '{question}' is {math.exp(answer.llr):.2f}, but at the prior of {prior:g} the "
-            f"90 % interval of the probability reaches down to {low:.2f}; it must stay above one half."
+            f"The likelihood ratio for '{question}' is {math.exp(answers[question].llr):.2f}, but at the prior of "
+            f"{prior:g} the 90 % interval of the probability reaches down to {answers[question].interval[0]:.2f}; it "
+            "must stay above one half."
         )
+    found = " and ".join(
+        f"for '{name}' {math.exp(answers[name].llr):.2f} (90 % interval of the probability "
+        f"{answers[name].interval[0]:.2f} to {answers[name].interval[1]:.2f})"
+        for name in examined
+    )
+    needed = ", ".join(f"'{name}' needs one above {math.exp(at[name]):.2f}" for name in examined)
     return "inconclusive", (
-        f"The evidence is too weak: its likelihood ratio for '{question}' is {math.exp(answer.llr):.2f} (90 % interval "
-        f"of the probability {low:.2f} to {high:.2f}). The label '{question}' needs a ratio above "
-        f"{math.exp(at[question]):.2f}, and 'no_evidence' one of at most {math.exp(floor):.2f} for 'generated'."
+        f"The evidence is too weak for a label. Its likelihood ratio is {found}; {needed}, and 'no_evidence' one of at "
+        f"most {math.exp(floor):.2f} for 'generated'."
     )
 
 

@@ -144,7 +144,7 @@ def weight(contribution: Contribution) -> str:
     about = {"generated": "generated", "edited": "altered"}[contribution.target]
     if abs(decibans) < 0.05:
         because = f": {contribution.because}" if contribution.because else ""
-        return f"no weight for {about}{because}"
+        return f"{'next to no' if decibans else 'no'} weight for {about}{because}"
     ratio = 10 ** (abs(decibans) / 10)
     times = f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
     if decibans > 0:

@@ -332,7 +332,7 @@ def test_the_label_needs_more_than_the_calibrated_threshold():
     assert judge(spoke(score=sigmoid(2.05)), with_=known)[0].label == "generated"
     below, _ = judge(spoke(score=sigmoid(1.95)), with_=known)
     assert below.label == "inconclusive"
-    assert "needs a ratio above 7.39" in str(below.abstained_because)
+    assert "'generated' needs one above 7.39" in str(below.abstained_because)
     floor = calibration(bar=0.1, patch=tool(spread=0.01))
     assert judge(spoke(score=0.79), with_=floor)[0].label == "inconclusive", "the floor of 4 : 1 holds"
 

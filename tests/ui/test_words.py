@@ -77,6 +77,7 @@ def test_weight_in_words() -> None:
     assert said(10) == "+10.0 dB for altered: multiplies the odds by 10"
     assert said(-3.0) == "-3.0 dB against altered: divides the odds by 2.0"
     assert said(0, "not calibrated") == "no weight for altered: not calibrated"
+    assert said(0.02, "of little use") == "next to no weight for altered: of little use"
 
 
 HOSTILE = "<img src=x onerror=alert(1)>${alert(1)}{{x}}`\"'"
