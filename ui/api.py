@@ -23,6 +23,7 @@ from agent.verdict import Label, Report
 from tools.contract import Region
 from tools.errors import CallerError
 from ui import docs, exports, intake, problems, version
+from ui.bounds import BoundedBodies
 from ui.claiming import in_form, stated
 from ui.fetch import FetchRules, fetch
 from ui.headers import SecurityHeaders
@@ -177,6 +178,7 @@ def create_app(
         mount(app, settings, explainer, fetch_rules)
     if guarded:
         app.add_middleware(KeyGuard, keys=explainer.keys)
+    app.add_middleware(BoundedBodies)
     app.add_middleware(SecurityHeaders)
     return app
 

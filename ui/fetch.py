@@ -174,7 +174,7 @@ def _is_ipv4(host: str) -> bool:
 
 async def _vet(url: httpx.URL, rules: FetchRules) -> Address:
     """Resolves once; the address to connect to. One address that is refused refuses the name."""
-    port = url.port or (443 if url.scheme == "https" else 80)
+    port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
     if port not in rules.ports:
         raise FetchError(
             f"Port {port} is not fetched from, only {' and '.join(map(str, sorted(rules.ports)))}.",

@@ -26,7 +26,7 @@ from tools.errors import (
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
-_STATUS: Final[dict[str, int]] = {
+STATUSES: Final[dict[str, int]] = {
     "file_too_large": 413,
     "body_too_large": 413,
     "too_many_pixels": 413,
@@ -45,6 +45,7 @@ _STATUS: Final[dict[str, int]] = {
     "fetch_status": 502,
     "fetch_encoded": 502,
 }
+"""The status of a code, where its kind of error does not tell."""
 
 _log = structlog.get_logger("exposit.api")
 
@@ -71,8 +72,8 @@ class Problem(BaseModel):
 
 def status_of(error: ExpositError) -> int:
     """The HTTP status of an error."""
-    if isinstance(error, CallerError) and error.code in _STATUS:
-        return _STATUS[error.code]
+    if isinstance(error, CallerError) and error.code in STATUSES:
+        return STATUSES[error.code]
     if isinstance(error, NotFoundError):
         return 404
     if isinstance(error, ImageError | FetchError):
