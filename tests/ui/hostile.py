@@ -1,4 +1,4 @@
-"""What must never be fetched or decoded: addresses, answers of servers and files, each with the code that refuses it."""
+"""What must never be fetched: addresses, redirects and answers of servers, each with the code that refuses it."""
 
 from __future__ import annotations
 

@@ -64,9 +64,9 @@ async def test_names_and_redirects_that_lead_inside() -> None:
         async with asking(FetchRules(max_bytes=1000, resolve=resolver(found)[0])) as client:
             await refused_url(client, f"http://{name}/a.jpg", "address_refused")
     for location, code in REDIRECTS:
-        async with served(says(answer("302 Found", Location=location))) as (port, _):
-            async with asking(local(port, ports=frozenset({port, 80}))[0]) as client:
-                await refused_url(client, f"http://a.example:{port}/", code)
+        reply = says(answer("302 Found", Location=location))
+        async with served(reply) as (port, _), asking(local(port, ports=frozenset({port, 80}))[0]) as client:
+            await refused_url(client, f"http://a.example:{port}/", code)
 
 
 async def test_a_name_server_that_changes_its_mind_changes_nothing() -> None:
@@ -173,7 +173,7 @@ async def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
     running = uvicorn.Server(config)
     running.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     task = asyncio.create_task(running.serve())
-    while not running.started:
+    while not running.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     yield running.servers[0].sockets[0].getsockname()[1]
     running.should_exit = True
