@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from agent import planning, telemetry
+from agent import metrics, planning, telemetry
+from agent.frames import frames
 from agent.parts import Parts
 from agent.state import Context, KeepsReports, Level, Stakes
 from agent.stated import StatedClaim
@@ -110,7 +111,7 @@ class Examinations:
 
     async def _run(self, running: Running, submission: Submission) -> Report:
         """Stores, opens the row before anything is decoded, and examines; the row says how it ended."""
-        parts = self._parts
+        parts, began = self._parts, time.perf_counter()
         try:
             sha256 = await asyncio.to_thread(parts.originals.put, submission.data)
         except OSError as error:
@@ -137,16 +138,19 @@ class Examinations:
                     report = await self._examine(running, original)
             except ExpositError as error:
                 log.info("case_failed", code=error.code)
+                metrics.failed(time.perf_counter() - began)
                 await self._fail(running, error.code, error.message)
                 raise
             except asyncio.CancelledError:
                 await self._fail(running, "interrupted", "The examination was interrupted: the service was stopped.")
                 raise
             except Exception as error:
-                log.error("case_broke", error=f"{type(error).__name__}: {error}")
+                metrics.failed(time.perf_counter() - began)
+                log.error("case_broke", trace=frames(error))
                 await self._fail(running, "internal", f"The examination failed ({type(error).__name__}).")
                 raise
             log.info("case_done", label=report.verdict.label)
+            metrics.examined(report, time.perf_counter() - began)
             return report
 
     async def _fail(self, running: Running, code: str, message: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
+from agent import metrics
 from agent.afterwards import Message, ReportVersion, Review
 from agent.answering import Answer
 from agent.audit import Entry, Head
@@ -265,6 +266,10 @@ class Explainer:
             "narrator": narrator,
             "calibration": f"ok ({parts.calibration.name}: {weighed})",
         }
+
+    async def metrics(self) -> bytes:
+        """What Prometheus reads, in its text format (`agent.metrics`)."""
+        return await metrics.exposition(self._parts)
 
     async def until_warm(self) -> None:
         """Returns once every worker and the model are warm, or cannot start (`readiness` says which)."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import ValidationError
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
@@ -68,6 +68,16 @@ class Store(Afterwards):
     async def ping(self) -> None:
         """Returns if the database answers; else raises what the other calls would."""
         await self._database.read(lambda session: session.scalar(select(1)))
+
+    async def tally(self) -> list[tuple[str, str | None, int]]:
+        """How many cases there are of each state and of each label of the newest report."""
+        label = newest_label()
+        wanted = select(CaseRow.status, label, func.count()).group_by(CaseRow.status, label)
+
+        async def work(session: AsyncSession) -> list[tuple[str, str | None, int]]:
+            return [(state, said, number) for state, said, number in await session.execute(wanted)]
+
+        return await self._database.read(work)
 
     async def begin_case(
         self,
@@ -220,6 +230,12 @@ class Store(Afterwards):
             raise CallerError(f"The history cannot be cut to {limit} cases.", remedy="Ask for 1 or more.")
         if before is not None and before.utcoffset() is None:
             raise CallerError(f"The time {before} has no zone.", remedy="Write it as in 2025-01-31T12:00:00Z.")
+        try:
+            before = before and before.astimezone(UTC)
+        except OverflowError:  # the first or the last day of the calendar, in another zone
+            raise CallerError(
+                f"The time {before} cannot be told in UTC.", remedy="Give a later or earlier one."
+            ) from None
         wanted = (
             select(CaseRow, newest_label(), newest_p_generated(), newest_number(), newest_review())
             .options(defer(CaseRow.report, raiseload=True))

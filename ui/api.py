@@ -22,12 +22,13 @@ from agent.stated import StatedClaim
 from agent.verdict import Label, Report
 from tools.contract import Region
 from tools.errors import CallerError
-from ui import docs, exports, intake, problems, version
+from ui import docs, exports, intake, metering, problems, version
 from ui.bounds import BoundedBodies
 from ui.claiming import in_form, stated
 from ui.fetch import FetchRules, fetch
 from ui.headers import SecurityHeaders
 from ui.keys import KeyGuard
+from ui.metering import Metered
 from ui.problems import Problem
 
 Budget = Literal["quick", "standard", "thorough"]
@@ -137,6 +138,7 @@ def create_app(
     """
     app = FastAPI(
         title="Exposit", version=version(), docs_url=None, redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it tells addresses whole; see ui.metering
         summary="Examines a picture and explains, with evidence, whether it was made or altered by a generative model.",
         description=(
             "A verdict is a probability with an interval, never a yes or no, and no label says that a picture is real. "
@@ -150,6 +152,7 @@ def create_app(
         _cases(explainer),
         exports.router(settings, explainer),
         _health(explainer),
+        metering.router(explainer),
     )
     for router in routers:
         app.include_router(router)
@@ -180,6 +183,7 @@ def create_app(
         app.add_middleware(KeyGuard, keys=explainer.keys)
     app.add_middleware(BoundedBodies)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Metered)
     return app
 
 

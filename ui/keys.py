@@ -37,6 +37,8 @@ def needed(method: str, path: str) -> tuple[Right, ...]:
     """The scopes that a request needs; none for health and the description of the API. What is not known needs most."""
     if path in _OPEN:
         return ()
+    if path == "/metrics":
+        return ("read",)
     if not path.startswith("/v1/"):
         return _PAGE
     if method in ("GET", "HEAD"):
@@ -87,7 +89,7 @@ class KeyGuard:
                 "Ask whoever runs the service for a key with that scope.",
             )  # fmt: skip
         else:
-            kind = "Bearer" if scope["path"].startswith("/v1/") else "Basic"
+            kind = "Bearer" if scope["path"].startswith(("/v1/", "/metrics")) else "Basic"
             refusal = problems.problem(
                 401, "key_needed" if not text else "key_unknown",
                 "This service needs a key." if not text else "There is no such key, or it was revoked.",

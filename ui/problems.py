@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import uuid
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from agent.frames import frames
 from tools.errors import (
     CallerError,
     ExpositError,
@@ -22,6 +22,7 @@ from tools.errors import (
     NotFoundError,
     TryAgainError,
 )
+from ui.metering import template
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -114,10 +115,9 @@ def public(error: ExpositError) -> ExpositError:
 
 
 def internal(error: Exception, place: str) -> ExpositError:
-    """What the caller may be told of an error that nobody foresaw; the log has it whole."""
+    """What the caller may be told of an error that nobody foresaw; the log says where it arose, under an id."""
     number = uuid.uuid4().hex
-    trace = "".join(traceback.format_exception(error))
-    _log.error("unforeseen error", id=number, place=place, trace=trace)
+    _log.error("unforeseen error", id=number, place=place, trace=frames(error))
     return PublicError("Something went wrong inside the service.", number, code="internal")
 
 
@@ -165,7 +165,7 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
-        return of_error(internal(error, place=request.url.path))
+        return of_error(internal(error, place=template(request.scope)))
 
 
 def invalid_fields(errors: Any) -> JSONResponse:

@@ -215,7 +215,7 @@ async def test_openapi_and_its_page(client: httpx.AsyncClient) -> None:
     described = (await client.get("/openapi.json")).json()
     assert set(described["paths"]) == {
         "/v1/explanations", "/v1/cases", "/v1/cases/{case_id}", "/v1/cases/{case_id}/questions",
-        "/v1/cases/{case_id}/reviews", "/v1/maps/{sha256}.png", "/healthz", "/readyz",
+        "/v1/cases/{case_id}/reviews", "/v1/maps/{sha256}.png", "/healthz", "/readyz", "/metrics",
         *(f"/v1/cases/{{case_id}}/{name}" for name in ("report.html", "report.pdf", "claimreview.json", "bundle.zip")),
     }  # fmt: skip
     body = described["paths"]["/v1/explanations"]["post"]["requestBody"]["content"]

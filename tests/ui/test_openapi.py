@@ -128,3 +128,19 @@ def test_the_service_answers_as_it_is_described(label: str, mode: GenerationMode
     answers()
     if mode is GenerationMode.POSITIVE:
         assert statuses & {200, 201, 202, 204}, f"nothing that was sent was taken: {statuses}"
+
+
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [
+        ("0001-01-01T00:00:00%2B23:00", 400),
+        ("9999-12-31T23:59:59-23:00", 400),
+        ("2026-01-01T00:00:00", 400),
+        ("1e30", 422),
+        ("0", 200),
+        ("2026-01-01T00:00:00Z", 200),
+    ],
+)
+def test_times_at_the_edge_of_the_calendar(before: str, status: int, known: dict[str, str]) -> None:
+    answer = httpx.get(f"{known['address']}/v1/cases?before={before}")
+    assert answer.status_code == status, answer.text
