@@ -7,6 +7,7 @@ caller gives. docs/METRICS.md lists them (`python docs/metrics.py`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from agent.parts import Parts
     from agent.verdict import Report
     from agent.vision import Vision
+
+Depth = Callable[[], Awaitable[Mapping[str, int]]]
 
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
 REGISTRY: Final = CollectorRegistry()
@@ -88,15 +91,20 @@ def failed(seconds: float) -> None:
     CASE_SECONDS.labels("failed").observe(seconds)
 
 
-async def exposition(parts: Parts) -> bytes:
-    """Everything in Prometheus' text format, states as they are now. A part that does not answer is told as down."""
+async def exposition(parts: Parts, depth: Depth | None = None) -> bytes:
+    """Everything in Prometheus' text format, states as they are now. A part that does not answer is told as down.
+
+    Args:
+        parts: What is open.
+        depth: Counts the jobs of the queue by state; None where there is no queue.
+    """
     CASES.clear()
     QUEUE.clear()
     try:
         for state, label, number in await parts.store.tally():
             CASES.labels(state, label or "").set(number)
-        if parts.queue is not None:
-            for state, number in (await parts.queue()).items():
+        if depth is not None:
+            for state, number in (await depth()).items():
                 QUEUE.labels(state).set(number)
         DATABASE_UP.set(1)
     except ExpositError:

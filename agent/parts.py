@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
@@ -43,7 +43,6 @@ class Parts:
         versions: Of everything that may speak in a report.
         vision: Who looks and narrates, where there is a model; `voice_because` says why it is this one, or none.
         turn: Lets so many pictures be examined at a time.
-        queue: Counts the jobs of the queue by state, for the metrics; None where there is no queue.
     """
 
     settings: Settings
@@ -59,7 +58,6 @@ class Parts:
     vision: Vision | None
     voice_because: str
     template: TemplateNarrator = field(default_factory=TemplateNarrator)
-    queue: Callable[[], Awaitable[Mapping[str, int]]] | None = None
     _closes_vision: bool = False
     _lock: HomeLock | None = None
     _graph: asyncio.Task[Graph] | None = None

@@ -15,6 +15,7 @@ from agent.service import Explainer
 from agent.settings import Settings
 from tests.conftest import encoded, picture
 from tests.ui.test_keys import bearer
+from tools.errors import TryAgainError
 from ui.api import create_app
 
 JPEG = encoded(picture(64, 48))
@@ -94,25 +95,19 @@ async def test_what_happens_is_counted(
     assert not [labels for _, labels in now if any(case in value or "x" * 60 in value for _, value in labels)]
 
 
-async def test_a_queue_tells_its_depth_and_a_database_that_is_gone_is_told(
-    client: httpx.AsyncClient, explainer: Explainer
-) -> None:
+async def test_a_queue_tells_its_depth_and_a_database_that_is_gone_is_told(explainer: Explainer) -> None:
     async def depth() -> dict[str, int]:
         return {"waiting": 3, "running": 1}
-
-    explainer._parts.queue = depth
-    now = await told(client)
-    assert now["exposit_queue_jobs", (("state", "waiting"),)] == 3
-    assert now["exposit_queue_jobs", (("state", "running"),)] == 1
-    from tools.errors import TryAgainError
 
     async def gone() -> dict[str, int]:
         raise TryAgainError("The database does not answer.")
 
-    explainer._parts.queue = gone
-    now = await told(client)
-    assert now["exposit_database_up", ()] == 0
-    assert "exposit_queue_jobs" not in {name for name, _ in now}
+    now = (await metrics.exposition(explainer._parts, depth)).decode()
+    assert 'exposit_queue_jobs{state="waiting"} 3.0' in now
+    assert 'exposit_queue_jobs{state="running"} 1.0' in now
+    now = (await metrics.exposition(explainer._parts, gone)).decode()
+    assert "exposit_database_up 0.0" in now
+    assert "exposit_queue_jobs{" not in now
 
 
 async def test_it_lies_behind_the_keys(client: httpx.AsyncClient, explainer: Explainer) -> None:
