@@ -42,6 +42,18 @@ class Question(BaseModel):
     region: Region | None = Field(default=None, description="A box to examine by itself, in fractions of the picture.")
 
 
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The number of the step; absent on the last."},
+        "event": {"type": "string", "description": "The kind of the step; `done` is the last."},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "What the step tells."},
+    },
+}
+"""One event of the stream, as JSON Schema sees it."""
+
+
 def router(explainer: Explainer) -> APIRouter:
     """The routes."""
     made = APIRouter(prefix="/v1", tags=["cases"])
@@ -93,7 +105,7 @@ def router(explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/events", operation_id="watch_case", response_class=StreamingResponse,
-        responses=errors(404, 422, 503) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses=errors(404, 422, 503) | {200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
     )  # fmt: skip
     async def events(
         case_id: Case,

@@ -24,7 +24,7 @@ _AT_ONCE: Final = 2
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for code in (*codes, 500)}
+    return {code: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for code in (*codes, 429, 500)}
 
 
 def _media(kind: str) -> dict[int | str, dict[str, Any]]:

@@ -99,7 +99,7 @@ async def test_nothing_hostile_reaches_logs_or_spans(
     settings = Settings(home=home, workers=1, vlm="template", log_level="debug")
     telemetry.configure("debug")
     async with Explainer(settings, catalogue="tests.agent.fake_tools:good", warm=False) as explainer:
-        _, key = await explainer.keys.create(MARK, ["read", "submit", "review"])
+        _, key = await explainer.keys.create(MARK, ["admin"])
         app = create_app(
             settings, explainer, chat=False, guarded=True, rules=FetchRules(max_bytes=1000, resolve=refuse)
         )
@@ -126,7 +126,7 @@ async def test_nothing_hostile_reaches_logs_or_spans(
             async def break_(*_: object, **__: object) -> None:
                 raise RuntimeError(f"/srv/{MARK}/db?{MARK} and https://a.example/?token={MARK} Bearer {key}")
 
-            explainer.cases = break_  # type: ignore[method-assign, assignment]
+            explainer.history = break_  # type: ignore[method-assign, assignment]
             assert (await client.get("/v1/cases")).status_code == 500
     logged = capfd.readouterr().err
     lines = [json.loads(line) for line in logged.splitlines()]  # each line is JSON, and nothing else is written

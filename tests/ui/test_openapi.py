@@ -37,7 +37,8 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
     response_headers_conformance, unsupported_method, allow_header_conformance,
 ]  # fmt: skip
-EXAMPLES = 20
+EXAMPLES, OF_KNOWN = 10, 2
+"""Requests to each operation and mode; that many are made about something that is there, too."""
 JPEG = encoded(picture(64, 48))
 
 
@@ -48,7 +49,7 @@ def listening(home: Path) -> Iterator[str]:
     up, end = threading.Event(), threading.Event()
 
     async def run() -> None:
-        set_up = Settings(home=home, workers=1, vlm="template", max_upload_mb=1, log_level="error")
+        set_up = Settings(home=home, workers=1, vlm="template", max_upload_mb=1, log_level="error", rate="9999/second")
         async with Explainer(set_up, catalogue="tests.agent.fake_tools:good", warm=False) as explainer:
             config = uvicorn.Config(
                 create_app(set_up, explainer, chat=False), host="127.0.0.1", port=0, log_config=None, lifespan="off"
@@ -81,7 +82,11 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         sent = {"file": ("photo.jpg", JPEG)}
         report = httpx.post(f"{address}/v1/explanations", files=sent, timeout=60).raise_for_status().json()
         maps = [each["sha256"] for item in report["evidence"] for each in item["maps"]]
-        yield {"address": address, "case_id": report["case_id"], "sha256": maps[0]}
+        batch = httpx.post(f"{address}/v1/batches", files={"files": ("photo.jpg", JPEG)}, timeout=60).raise_for_status()
+        yield {
+            "address": address, "case_id": report["case_id"], "sha256": maps[0],
+            "batch_id": batch.headers["location"].rpartition("/")[2],
+        }  # fmt: skip
 
 
 DESCRIBED = schemathesis.openapi.from_dict(create_app(Settings(), FakeExplainer(Settings()), chat=False).openapi())
@@ -104,6 +109,7 @@ def test_every_operation_is_asked() -> None:
 @pytest.mark.parametrize(("label", "mode"), ASKS)
 def test_the_service_answers_as_it_is_described(label: str, mode: GenerationMode, known: dict[str, str]) -> None:
     statuses: set[int] = set()
+    asked: list[schemathesis.Case] = []
 
     def check(case: schemathesis.Case) -> None:
         response = case.call(base_url=known["address"], timeout=30)
@@ -117,10 +123,11 @@ def test_the_service_answers_as_it_is_described(label: str, mode: GenerationMode
     @given(case=OPERATIONS[label].as_strategy(generation_mode=mode))
     def answers(case: schemathesis.Case) -> None:
         check(case)
-        for name in ("case_id", "sha256"):
-            if name in (case.path_parameters or {}):  # the same about something that is there
-                case.path_parameters[name] = known[name]
-                check(case)
+        there = {name: known[name] for name in case.path_parameters or {}}
+        if there and len(asked) < OF_KNOWN:
+            asked.append(case)
+            case.path_parameters = there
+            check(case)
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "file" in case.body:
             case.body["file"] = JPEG
             check(case)
