@@ -15,6 +15,7 @@ import uvicorn
 from agent.service import Explainer
 from agent.settings import Settings
 from ui.api import create_app
+from ui.server import _Server
 from ui.web import Web
 
 
@@ -31,8 +32,8 @@ async def main(role: str) -> None:
             return
         with socket.create_server(("127.0.0.1", 0)) as listening:
             config = uvicorn.Config(create_app(settings, explainer, chat=False), log_config=None)
-            print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)  # noqa: T201
-            await uvicorn.Server(config).serve([listening])
+            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            await _Server(config, lambda: print(address, flush=True)).serve([listening])  # noqa: T201
 
 
 if __name__ == "__main__":
