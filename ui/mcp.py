@@ -113,7 +113,7 @@ def server(
     ) -> Annotated[CallToolResult, Found]:
         """Cases of the same picture: of the same file, or of copies that were re-saved or resized, newest first.
 
-        Give `case_id`, or the `path` of a file that was examined before. Likeness is no evidence of how either was made.
+        Give `case_id`, or the `path` of a file that was examined before. That pictures are alike proves nothing.
         """
         wanted = case_id
         if (case_id is None) == (path is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.conftest import ROOT, encoded, picture
@@ -64,7 +66,22 @@ async def by_mcp(home: Path, photo: Path) -> dict[str, Any]:
         return result.structured_content
 
 
-async def test_every_face_gives_the_same_answer(tmp_path: Path, monkeypatch: Any) -> None:
+def by_api(address: str, photo: Path) -> dict[str, Any]:
+    sent = {"file": (photo.name, photo.read_bytes())}
+    report: dict[str, Any] = httpx.post(f"{address}/v1/explanations", files=sent, timeout=120).json()
+    return report
+
+
+def by_command(home: Path, photo: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli", "explain", str(photo), "--json"],
+        cwd=ROOT, env=dict(os.environ) | {"EXPOSIT_HOME": str(home)}, capture_output=True, check=True,
+    )  # fmt: skip
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_every_face_gives_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in OURS.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "pictures"
@@ -72,15 +89,10 @@ async def test_every_face_gives_the_same_answer(tmp_path: Path, monkeypatch: Any
     photo = folder / "same.jpg"
     photo.write_bytes(encoded(picture(128, 96), quality=88))
     with serving(tmp_path / "served", "-m", "ui.cli", "serve", "--port", "0") as served:
-        chat = by_chat(served.address, photo)
-        sent = {"file": (photo.name, photo.read_bytes())}
-        api = httpx.post(f"{served.address}/v1/explanations", files=sent, timeout=120).json()
-    done = subprocess.run(
-        [sys.executable, "-m", "ui.cli", "explain", str(photo), "--json"],
-        cwd=ROOT, env=dict(os.environ) | {"EXPOSIT_HOME": str(tmp_path / "cli")}, capture_output=True, check=True,
-    )  # fmt: skip
-    faces = {"chat": chat, "API": api, "command line": json.loads(done.stdout)}
-    faces["MCP"] = await by_mcp(tmp_path / "mcp", photo)
+        faces = {"chat": by_chat(served.address, photo), "API": by_api(served.address, photo)}
+    faces["command line"] = by_command(tmp_path / "cli", photo)
+    faces["MCP"] = asyncio.run(by_mcp(tmp_path / "mcp", photo))
+    chat = faces["chat"]
     assert chat["verdict"]["label"]
     assert chat["image"]["path"] == "same.jpg"
     assert len({report["case_id"] for report in faces.values()}) == 4
