@@ -35,7 +35,7 @@ class Decision(Frozen):
     reviewer: str = Field(min_length=1, max_length=200)
     reason: str = Field(min_length=1, max_length=4000)
     label: PersonsLabel | None = None
-    revision: int | None = Field(default=None, ge=1)
+    revision: int | None = Field(default=None, ge=1, le=2**31 - 1)  # what a column of every database holds
 
     @model_validator(mode="after")
     def _label_goes_with_the_kind(self) -> Self:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from agent import keeper
+from agent import keeper, metrics
 from agent.llava import LONGEST_PROMPT
 from agent.telemetry import log
 from agent.vision import LONGEST_NARRATION
@@ -169,6 +169,7 @@ class ModelServer:
     async def _run(self, model: Model) -> str:
         """Runs the server once; returns why it ended."""
         self.starts += 1
+        metrics.MODEL_STARTS.inc()
         log.info("model_server_starts", model=model.base.name, adapters=list(model.adapters), log=str(self.log_file))
         with self._fresh_log() as printed:
             process = await asyncio.create_subprocess_exec(

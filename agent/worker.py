@@ -14,13 +14,13 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from agent.frames import frames
 from agent.wire import Frame, pack, receive_blocking
 from tools.borrowed import use_inversion_model
 from tools.contract import Budget, Detector, Evidence
@@ -89,10 +89,8 @@ def _refusal(error: ExpositError) -> dict[str, Any]:
 
 
 def _trace(error: BaseException) -> str:
-    """Where an error came from, for the log: files by name, without folders."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return f"{places}: {type(error).__name__}: {error}"[-_DETAIL:]
+    """Where an error of the start came from and what it says, for the log: no picture was sent yet."""
+    return f"{' > '.join(frames(error))}: {error}"[-_DETAIL:]
 
 
 class Worker:
@@ -126,7 +124,7 @@ class Worker:
             return Frame({"refused": _refusal(error)})
         except Exception as error:  # a tool may raise anything; the next job must not suffer
             kind = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
-            return Frame({"raised": kind, "detail": _trace(error)})
+            return Frame({"raised": kind, "detail": frames(error)})
 
     def _examine(self, tool: Detector, image: SourceImage, budget: Budget) -> Frame:
         began = time.perf_counter()

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from agent import metrics
 from agent.process import StoppedError, WorkerOptions, WorkerProcess, error_of
 from agent.telemetry import log
 from agent.verdict import ImageFacts
@@ -110,6 +111,11 @@ class Workers:
             return f"starting: {len(self._ready)} of {number} workers ready, {len(self._warm)} warm"
         return "ok" if len(self._ready) == number else f"ok ({number - len(self._ready)} of {number} being replaced)"
 
+    @property
+    def ready(self) -> int:
+        """How many processes can take a job."""
+        return len(self._ready)
+
     async def until_warm(self) -> None:
         """Returns once every worker was warm, or one cannot start (`state` says which)."""
         while len(self._warm) < self.options.workers and not self._trouble:
@@ -172,8 +178,11 @@ class Workers:
 
     async def _slot(self, number: int) -> None:
         """Keeps one process going for as long as the pool lives."""
-        pause = _BACKOFF_S[0]
+        pause, again = _BACKOFF_S[0], False
         while True:
+            if again:
+                metrics.WORKER_RESTARTS.inc()
+            again = True
             try:
                 process = await WorkerProcess.start(self.options)
             except ExpositError as error:
@@ -301,13 +310,20 @@ def _examined(tool: Detector, frame: Frame) -> Examined:
             evidence = Evidence.model_validate_json(head["evidence"])
         except (ValidationError, KeyError) as error:
             nonsense = "its evidence is not in the agreed form"
-            log.error("tool_spoke_nonsense", tool=tool.name, detail=str(error)[:2000])
+            log.error("tool_spoke_nonsense", tool=tool.name, detail=_fields(error))
         else:
             maps = {hashlib.sha256(png).hexdigest(): png for png in frame.blobs}
             nonsense = _objection(tool, evidence, maps)
             if nonsense is None:
                 return Examined(evidence, maps)
     return Examined(abstention(tool, f"The tool's answer cannot be used: {nonsense}."), {})
+
+
+def _fields(error: ValidationError | KeyError) -> list[str]:
+    """What does not hold in a tool's answer, without what stands there instead."""
+    if isinstance(error, KeyError):
+        return [str(error)]
+    return [f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in error.errors(include_input=False)][:20]
 
 
 def _objection(tool: Detector, evidence: Evidence, maps: dict[str, bytes]) -> str | None:

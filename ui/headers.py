@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui import problems
+from ui.metering import template
 
 _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -25,7 +26,7 @@ _PAGE_POLICY: Final = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
-_API: Final = ("/v1/", "/healthz", "/readyz", "/docs", "/openapi.json")
+_API: Final = ("/v1/", "/healthz", "/readyz", "/docs", "/openapi.json", "/metrics")
 
 
 class SecurityHeaders:
@@ -40,8 +41,11 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
         api = scope["path"].startswith(_API)
+        begun = False
 
         async def guarded(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
@@ -59,4 +63,10 @@ class SecurityHeaders:
             )  # fmt: skip
             await refusal(scope, receive, guarded)
             return
-        await self.app(scope, receive, guarded)
+        try:
+            await self.app(scope, receive, guarded)
+        except Exception as error:
+            if begun:
+                raise  # the server breaks the answer off, so that nobody takes it for whole
+            # said here and not further out, so that this answer has its headers too
+            await problems.of_error(problems.internal(error, place=template(scope)))(scope, receive, guarded)

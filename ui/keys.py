@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import re
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -14,11 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.keys import Keys
 from agent.keys import Scope as Right
 from agent.settings import Settings
-from ui import problems
+from ui import problems, scopes
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-_SUBMIT: Final = re.compile(r"/v1/(explanations|cases/[^/]+/questions)")
-_REVIEW: Final = re.compile(r"/v1/cases/[^/]+/reviews")
 _PAGE: Final[tuple[Right, ...]] = ("read", "submit", "review")
 """What the chat page can do, and so what a key must open to get at it."""
 
@@ -37,15 +34,11 @@ def needed(method: str, path: str) -> tuple[Right, ...]:
     """The scopes that a request needs; none for health and the description of the API. What is not known needs most."""
     if path in _OPEN:
         return ()
+    if path == "/metrics":
+        return ("read",)
     if not path.startswith("/v1/"):
         return _PAGE
-    if method in ("GET", "HEAD"):
-        return ("read",)
-    if method == "POST" and _SUBMIT.fullmatch(path):
-        return ("submit",)
-    if method == "POST" and _REVIEW.fullmatch(path):
-        return ("review",)
-    return ("admin",)
+    return (scopes.right(method, path),)
 
 
 def presented(authorization: str) -> str | None:
@@ -62,7 +55,7 @@ def presented(authorization: str) -> str | None:
 
 
 class KeyGuard:
-    """Pure ASGI middleware, so that streamed answers stay streams."""
+    """Pure ASGI middleware, so that streamed answers stay streams. It notes the key in the state of the request."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app, self._keys = app, keys
@@ -79,6 +72,7 @@ class KeyGuard:
         text = presented(Headers(scope=scope).get("authorization", ""))
         key = await self._keys.find(text) if text else None
         if key is not None and key.opens(*rights):
+            scope.setdefault("state", {})["key"] = key
             await self.app(scope, receive, send)
             return
         if key is not None:
@@ -87,7 +81,7 @@ class KeyGuard:
                 "Ask whoever runs the service for a key with that scope.",
             )  # fmt: skip
         else:
-            kind = "Bearer" if scope["path"].startswith("/v1/") else "Basic"
+            kind = "Bearer" if scope["path"].startswith(("/v1/", "/metrics")) else "Basic"
             refusal = problems.problem(
                 401, "key_needed" if not text else "key_unknown",
                 "This service needs a key." if not text else "There is no such key, or it was revoked.",

@@ -18,7 +18,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from agent.service import Answer, CaseSummary, Explainer, Submission
+from agent.service import Answer, CaseSummary, Explainer, Filters, Submission
 from agent.settings import Settings
 from agent.stated import StatedClaim
 from agent.verdict import Label, Report
@@ -106,6 +106,27 @@ def server(
             sha256 = hashlib.sha256(data).hexdigest()
         cases = await _told(explainer.cases(limit=limit, before=before, sha256=sha256, label=label))
         return _result("\n".join(map(_line, cases)) or "No case was found.", Found(cases=cases))
+
+    @made.tool(title="Search for similar pictures", annotations=_READS)
+    async def search_similar(
+        case_id: Case | None = None, path: PathArgument = None, limit: Annotated[int, Field(ge=1, le=200)] = 20
+    ) -> Annotated[CallToolResult, Found]:
+        """Cases of the same picture: of the same file, or of copies that were re-saved or resized, newest first.
+
+        Give `case_id`, or the `path` of a file that was examined before. That pictures are alike proves nothing.
+        """
+        wanted = case_id
+        if (case_id is None) == (path is None):
+            raise ToolError("Either case_id or path must be given, and not both. (code: no_picture)")
+        if path is not None:
+            sha256 = hashlib.sha256((await _told(source.submission(path, None))).data).hexdigest()
+            known = await _told(explainer.cases(limit=1, sha256=sha256))
+            if not known:
+                raise ToolError("This file was not examined before. Call `explain` first. (code: not_found)")
+            wanted = known[0].case_id
+        found = await _told(explainer.history(Filters(similar_to=wanted), limit=limit))
+        cases = [each for each in found.cases if each.case_id != wanted]
+        return _result("\n".join(map(_line, cases)) or "No other case of that picture was found.", Found(cases=cases))
 
     return made
 

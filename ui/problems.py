@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import uuid
 from http import HTTPStatus
 from typing import Any, Final
@@ -14,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from agent.frames import frames
 from tools.errors import (
     CallerError,
     ExpositError,
@@ -22,11 +22,12 @@ from tools.errors import (
     NotFoundError,
     TryAgainError,
 )
+from ui.metering import template
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
-_STATUS: Final[dict[str, int]] = {
+STATUSES: Final[dict[str, int]] = {
     "file_too_large": 413,
     "body_too_large": 413,
     "too_many_pixels": 413,
@@ -44,7 +45,14 @@ _STATUS: Final[dict[str, int]] = {
     "fetch_unreachable": 502,
     "fetch_status": 502,
     "fetch_encoded": 502,
+    "idempotency_reused": 422,
+    "idempotency_in_flight": 409,
+    "case_running": 409,
+    "purged": 410,
+    "batch_too_large": 413,
+    "batch_too_long": 413,
 }
+"""The status of a code, where its kind of error does not tell."""
 
 _log = structlog.get_logger("exposit.api")
 
@@ -71,8 +79,8 @@ class Problem(BaseModel):
 
 def status_of(error: ExpositError) -> int:
     """The HTTP status of an error."""
-    if isinstance(error, CallerError) and error.code in _STATUS:
-        return _STATUS[error.code]
+    if isinstance(error, CallerError | TryAgainError) and error.code in STATUSES:
+        return STATUSES[error.code]
     if isinstance(error, NotFoundError):
         return 404
     if isinstance(error, ImageError | FetchError):
@@ -113,10 +121,9 @@ def public(error: ExpositError) -> ExpositError:
 
 
 def internal(error: Exception, place: str) -> ExpositError:
-    """What the caller may be told of an error that nobody foresaw; the log has it whole."""
+    """What the caller may be told of an error that nobody foresaw; the log says where it arose, under an id."""
     number = uuid.uuid4().hex
-    trace = "".join(traceback.format_exception(error))
-    _log.error("unforeseen error", id=number, place=place, trace=trace)
+    _log.error("unforeseen error", id=number, place=place, trace=frames(error))
     return PublicError("Something went wrong inside the service.", number, code="internal")
 
 
@@ -134,7 +141,7 @@ def of_error(error: ExpositError) -> JSONResponse:
     if isinstance(told, PublicError):
         return problem(500, told.code, told.message, told.remedy, id=told.number)
     status = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TryAgainError) else None
     return problem(status, error.code, error.message, error.remedy, headers=headers)
 
 
@@ -164,7 +171,7 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
-        return of_error(internal(error, place=request.url.path))
+        return of_error(internal(error, place=template(request.scope)))
 
 
 def invalid_fields(errors: Any) -> JSONResponse:

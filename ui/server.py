@@ -15,6 +15,7 @@ from agent.settings import Settings
 from tools.errors import ConfigurationError
 from ui import keys
 from ui.api import create_app
+from ui.bounds import BoundedHeads
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +63,7 @@ async def serve(settings: Settings, explainer: Explainer, host: str, port: int, 
     address = f"http://{shown}:{listening.getsockname()[1]}"
     app = create_app(settings, explainer, guarded=guarded)
     config = uvicorn.Config(
-        app, log_config=None, log_level=settings.log_level, access_log=False,
+        app, http=BoundedHeads, log_config=None, log_level=settings.log_level, access_log=False,
         server_header=False, timeout_graceful_shutdown=5, timeout_keep_alive=15, lifespan="on",
     )  # fmt: skip
     with listening:

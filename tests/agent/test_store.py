@@ -20,8 +20,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from agent import database
+from agent.drawn import rows_of
 from agent.store import Store
-from agent.tables import Base, rows_of
+from agent.tables import Base
 from agent.verdict import Writer
 from tests.agent.samples import HASH, MAP, begin, finish, sample, sql
 from tests.conftest import ROOT
@@ -100,7 +101,8 @@ class TestCases:
         assert found == {
             "images": 1, "cases": 1, "evidence": 2, "contributions": 1, "verdicts": 1, "explanations": 1,
             "sentences": 2, "artifacts": 1, "maps": 1, "component_versions": 2, "messages": 0, "reviews": 0,
-            "revisions": 0, "api_keys": 0,
+            "revisions": 0, "api_keys": 0, "jobs": 0, "batches": 0, "batch_items": 0, "events": 0, "once": 0,
+            "purges": 0,
             "audit": 2, "audit_head": 1,
         }  # fmt: skip
         row = await look(url, lambda c: c.execute(text("SELECT width, format, frames FROM images")).one())

@@ -69,7 +69,7 @@ async def refusal(client: Client, tool: str, **arguments: Any) -> str:
 async def test_a_case_from_the_picture_to_the_answer(folder: Path) -> None:
     async with connected(FakeExplainer(SETTINGS), folder) as client:
         told = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(told) == {"explain", "ask", "get_case", "find_cases"}
+        assert set(told) == {"explain", "ask", "get_case", "find_cases", "search_similar"}
         assert all(tool.output_schema for tool in told.values())
         assert told["get_case"].annotations.read_only_hint
         assert not told["explain"].annotations.read_only_hint
