@@ -172,9 +172,9 @@ def create_app(
         raise HTTPException(404, "There is nothing under this address.")
 
     if chat:
-        from ui.chat import mount
+        from ui.desk.site import mount
 
-        mount(app, settings, explainer, fetch_rules)
+        mount(app, settings, explainer, fetch_rules, guarded=guarded)
     if guarded:
         app.add_middleware(KeyGuard, keys=explainer.keys)
     app.add_middleware(SecurityHeaders)
