@@ -83,7 +83,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         }
 
     async def on_examine(
-        request: gr.Request, path: str | None, address: str, depth: Budget, *stated: str
+        request: gr.Request, path: str | None, address: str, depth: Budget, *stated: str | None
     ) -> AsyncIterator[Updates]:
         steps: list[str] = []
         written: list[str] = []
@@ -149,7 +149,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         [status, *opened, questions, conversation, turns, box, url], api_name="examine", api_visibility="undocumented",
         concurrency_limit=settings.workers, show_progress="hidden", trigger_mode="once",
     )  # fmt: skip
-    examined.then(None, case, None, js=_REMEMBER, api_visibility="private")
+    examined.then(None, None, None, js=_REMEMBER, api_visibility="private")
     gr.on(
         [ask.click, question.submit, box.submit], on_ask, [case, question, turns, box, second],
         [conversation, question, turns, box, second, *opened], api_visibility="private", show_progress="hidden",
@@ -161,20 +161,21 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     )  # fmt: skip
 
 
-_REMEMBER: Final = """(id) => {
-  if (id) history.replaceState(null, "", "?case=" + encodeURIComponent(id));
+_REMEMBER: Final = """() => {
+  const number = document.querySelector("#case-number");
+  if (number) history.replaceState(null, "", "?case=" + encodeURIComponent(number.textContent));
   const card = document.querySelector(".ex-error, .ex-verdict");
   if (card && innerWidth < 821) card.scrollIntoView({ block: "start" });
 }"""
 
 
-def _claim(fields: Sequence[str]) -> StatedClaim | None:
+def _claim(fields: Sequence[str | None]) -> StatedClaim | None:
     """The claim as the fields give it; None where all are empty.
 
     Raises:
         CallerError: `claim_invalid`.
     """
     try:
-        return claiming.stated(dict(zip(claiming.FIELDS, (each.strip() for each in fields), strict=True)))
+        return claiming.stated(dict(zip(claiming.FIELDS, ((each or "").strip() for each in fields), strict=True)))
     except ValidationError as error:
         raise claiming.refusal(error) from error

@@ -95,6 +95,7 @@ def _of_a_tool(report: Report, one: Evidence, said: Sentence) -> str:
         (name.replace("_", " "), content.number(value)) for each in findings for name, value in each.numbers.items()
     ]
     if one.score is not None:
+        rows = [row for row in rows if row[0] != "score"]
         rows.insert(0, ("raw score, 0 to 1, not a probability", f"{one.score:.3f}"))
     rows.append(("weight", "; ".join(words.weights(report, one))))
     return (
