@@ -17,7 +17,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from agent import audit, trail
 from agent.database import Database
-from agent.tables import CaseRow, MapRow, MessageRow, ReviewRow, RevisionRow, maps_of, storable
+from agent.drawn import maps_of
+from agent.tables import CaseRow, MapRow, MessageRow, ReviewRow, RevisionRow, storable
 from agent.trail import Trail
 from agent.verdict import Label, Report, Writer
 from tools.contract import Fraction, Frozen, Number

@@ -21,7 +21,14 @@ from tools.errors import IntegrityError
 
 GENESIS = "0" * 64
 Action: TypeAlias = Literal[
-    "case_begun", "case_finished", "case_failed", "case_replayed", "message_added", "report_revised", "review_added"
+    "case_begun",
+    "case_finished",
+    "case_failed",
+    "case_purged",
+    "case_replayed",
+    "message_added",
+    "report_revised",
+    "review_added",
 ]
 REMEDY = "Keep a copy of the database as it is, and compare it with a backup from before the change."
 

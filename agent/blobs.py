@@ -103,6 +103,16 @@ class BlobStore:
             )
         return data
 
+    def remove(self, sha256: str) -> bool:
+        """Deletes the bytes of that hash for good. Returns whether there were any."""
+        path = self.path(sha256)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        _sync_folder(path.parent)
+        return True
+
 
 def _sync_folder(folder: Path) -> None:
     """Makes new names in `folder` survive a power cut."""

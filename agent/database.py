@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from agent import jobrows as _jobrows  # noqa: F401  # its tables are part of the metadata
 from agent.tables import Base
 from tools.errors import ConfigurationError, TryAgainError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MIGRATIONS = Path(__file__).with_name("migrations")
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration, told here so that opening a database that is up to date need not load Alembic."""
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -242,6 +243,12 @@ def parse(url: str) -> URL:
                 remedy="Choose another with EXPOSIT_HOME or EXPOSIT_DATABASE_URL.",
             ) from None
     return parsed
+
+
+def libpq(url: URL) -> str:
+    """The URL of a PostgreSQL database as libpq reads it, password and all: asyncpg's `ssl` is its `sslmode`."""
+    query = {("sslmode" if name == "ssl" else name): value for name, value in url.query.items()}
+    return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
 
 
 def masked(url: URL) -> str:

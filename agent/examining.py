@@ -20,9 +20,9 @@ from agent.telemetry import log
 from agent.verdict import ImageFacts, Report
 from agent.workers import Original
 from tools.contract import Frozen
-from tools.errors import ExpositError, OperatorError
+from tools.errors import ExpositError, OperatorError, TryAgainError
 
-Kind = Literal["opened", "step", "evidence", "verdict", "sentence", "report"]
+Kind = Literal["opened", "step", "evidence", "verdict", "sentence", "report", "failed"]
 _CLOSE_S: Final = 20.0
 
 
@@ -40,20 +40,28 @@ class Event(Frozen):
 
     Attributes:
         kind: `opened` (case_id known), `step` (a node or tool began), `evidence` (a tool spoke), `verdict`,
-            `sentence`, `report` (last; `data["report"]` is the Report as JSON).
+            `sentence`, `report` (last; `data["report"]` is the Report as JSON). Whoever watches a case that another
+            task or process examines is told its failure as the last event, `failed` (`code` and `message`).
         text: What to show, in plain English.
         data: What is behind it, as JSON: `step`, `evidence`, `verdict`, `sentence` or `report`.
+        position: Its number among the steps that were written down; 0 where it was not.
     """
 
     kind: Kind
     case_id: str
     text: str
     data: dict[str, Any] = Field(default_factory=dict)
+    position: int = 0
 
 
 @dataclass(eq=False)
 class Running:
-    """A case under examination, and what it has told so far."""
+    """A case under examination, and what it has told so far.
+
+    Attributes:
+        queued: Whether it is a job of the queue: what cuts it off does not end it then.
+        patience: So often what may pass by itself is left to be tried again, and no failure yet.
+    """
 
     case_id: str
     created_at: datetime
@@ -61,6 +69,8 @@ class Running:
     stakes: Stakes
     name: str
     claim: StatedClaim | None = None
+    queued: bool = False
+    patience: int = 0
     events: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, kind: Kind, text: str, data: dict[str, Any]) -> None:
@@ -89,11 +99,11 @@ class Examinations:
         """Starts the task of a case."""
         self._parts.start()
         running = Running(
-            case_id=uuid.uuid4().hex[:20],
+            case_id=new_id(),
             created_at=datetime.now(UTC),
             level=level or self._parts.settings.budget,
             stakes=stakes,
-            name=_plain_name(submission.name),
+            name=plain_name(submission.name),
             claim=submission.claim,
         )
         task = asyncio.create_task(self._run(running, submission), name=f"case-{running.case_id}")
@@ -111,36 +121,44 @@ class Examinations:
     async def _run(self, running: Running, submission: Submission) -> Report:
         """Stores, opens the row before anything is decoded, and examines; the row says how it ended."""
         parts = self._parts
-        try:
-            sha256 = await asyncio.to_thread(parts.originals.put, submission.data)
-        except OSError as error:
-            raise OperatorError(
-                f"The original cannot be stored ({error.strerror}).",
-                remedy="Make room in EXPOSIT_HOME.",
-                code="storage",
-            ) from error
+        sha256 = await stored(parts, submission.data)
+        await parts.store.begin_case(
+            running.case_id,
+            name=running.name,
+            origin=submission.origin,
+            budget=running.level,
+            sha256=sha256,
+            bytes=len(submission.data),
+            created_at=running.created_at,
+            claim=running.claim,
+        )
+        await kept(parts, sha256, submission.data)
+        running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
+        return await self.examined(running, sha256)
+
+    async def examined(self, running: Running, sha256: str) -> Report:
+        """Examines a case that stands in the log, and notes how it ended.
+
+        Raises:
+            ExpositError: where it cannot be judged.
+            TryAgainError: with `patience` left, nothing was noted; the case is still open.
+        """
+        parts = self._parts
         original = original_of(parts, sha256, running.name)
         with telemetry.case_context(running.case_id, sha256):
-            await parts.store.begin_case(
-                running.case_id,
-                name=running.name,
-                origin=submission.origin,
-                budget=running.level,
-                sha256=sha256,
-                bytes=len(submission.data),
-                created_at=running.created_at,
-                claim=running.claim,
-            )
-            running.tell("opened", "The picture was stored and its case opened.", {"sha256": sha256})
             try:
                 async with parts.turn:
                     report = await self._examine(running, original)
             except ExpositError as error:
                 log.info("case_failed", code=error.code)
-                await self._fail(running, error.code, error.message)
+                if not (isinstance(error, TryAgainError) and running.patience):
+                    await self._fail(running, error.code, error.message)
                 raise
             except asyncio.CancelledError:
-                await self._fail(running, "interrupted", "The examination was interrupted: the service was stopped.")
+                if not running.queued:
+                    await self._fail(
+                        running, "interrupted", "The examination was interrupted: the service was stopped."
+                    )
                 raise
             except Exception as error:
                 log.error("case_broke", error=f"{type(error).__name__}: {error}")
@@ -162,6 +180,24 @@ class Examinations:
         inspect_ms = round((time.perf_counter() - began) * 1000, 1)
         await self._parts.store.attach_image(running.case_id, facts)
         return await walk(self._parts, running, original, facts, inspect_ms=inspect_ms)
+
+
+async def stored(parts: Parts, data: bytes) -> str:
+    """Stores an original and returns its hash. Raises OperatorError `storage`."""
+    try:
+        return await asyncio.to_thread(parts.originals.put, data)
+    except OSError as error:
+        raise OperatorError(
+            f"The original cannot be stored ({error.strerror}).",
+            remedy="Make room in EXPOSIT_HOME.",
+            code="storage",
+        ) from error
+
+
+async def kept(parts: Parts, sha256: str, data: bytes) -> None:
+    """Sees that the original is there once its case is open: from now on no purge of another case takes it."""
+    if not await asyncio.to_thread(parts.originals.exists, sha256):
+        await stored(parts, data)
 
 
 async def walk(
@@ -225,7 +261,12 @@ def original_of(parts: Parts, sha256: str, name: str) -> Original:
     return Original(path=parts.originals.path(sha256).absolute(), sha256=sha256, name=name)
 
 
-def _plain_name(name: str) -> str:
+def new_id() -> str:
+    """An id for a case or a batch: 80 random bits."""
+    return uuid.uuid4().hex[:20]
+
+
+def plain_name(name: str) -> str:
     """A file's name without its folders, as text that every database and JSON can hold."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return last.encode("utf-8", "replace").decode().replace("\0", "")[-255:] or "image"

@@ -16,6 +16,7 @@ from typing import Final
 from agent import planning, probes
 from agent.examining import original_of
 from agent.parts import Parts
+from agent.retention import not_purged
 from agent.state import Shown
 from agent.verdict import ImageFacts, PlanStep, Report
 from agent.vision import Points
@@ -201,6 +202,7 @@ def _sees_pixels(tool: Detector) -> bool:
 
 
 async def _examine(parts: Parts, report: Report, tool: Detector, view: View | None) -> Evidence:
+    await not_purged(parts.store.database, report.case_id)
     original = original_of(parts, report.image.sha256, report.image.path)
     budget = _budget(report)
     if view is not None and view.region is None:

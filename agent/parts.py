@@ -13,6 +13,7 @@ from agent import probes, telemetry, voices
 from agent.blobs import BlobStore
 from agent.calibration import Calibration
 from agent.homelock import HomeLock
+from agent.queueing import Queue
 from agent.settings import Settings
 from agent.store import Store
 from agent.telemetry import log
@@ -53,6 +54,7 @@ class Parts:
     maps: BlobStore
     store: Store
     threads: Threads
+    queue: Queue
     workers: Workers
     turn: asyncio.Semaphore
     vision: Vision | None
@@ -122,6 +124,7 @@ class Parts:
             maps=maps,
             store=store,
             threads=Threads(settings.sqlalchemy_url),
+            queue=Queue(settings.sqlalchemy_url),
             workers=Workers(options, tools.values(), probes.loads(tools, weights)),
             # two pictures a worker: one is decoded and planned while the tools of the other run
             turn=asyncio.Semaphore(settings.workers * 2),
@@ -151,6 +154,7 @@ class Parts:
         if self.vision is not None and self._closes_vision:
             await self.vision.close()
         await self.threads.close()
+        await self.queue.close()
         await self.store.close()
         if self._lock is not None:
             self._lock.release()

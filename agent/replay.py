@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from agent import telemetry
 from agent.examining import Running, original_of, walk
 from agent.parts import Parts
+from agent.retention import not_purged
 from agent.verdict import Contribution, Report, Similar, Verdict
 from agent.versions import differences
 from tools.contract import Evidence, Frozen
@@ -91,6 +92,7 @@ async def replay(parts: Parts, case_id: str, *, current: bool, dry: bool) -> Rep
             remedy="Install those, or ask what today's versions say: `exposit replay CASE --current`.",
             code="versions_differ",
         )
+    await not_purged(parts.store.database, case_id)
     await asyncio.to_thread(parts.originals.get, first.image.sha256)  # there, and unaltered
     with telemetry.case_context(case_id, first.image.sha256):
         parts.start()

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Self
 from agent.afterwards import Message, ReportVersion, Review
 from agent.answering import Answer
 from agent.audit import Entry, Head
+from agent.background import Background
+from agent.batches import Batch, BatchItem, Link, Unreadable
 from agent.calibration import Calibration
 from agent.examining import Event, Examinations, Submission
+from agent.history import CasePage, Filters
+from agent.joblog import CaseState, Problem
 from agent.keys import Keys
+from agent.outside import Outside
 from agent.parts import Parts
+from agent.retention import Purged, not_purged
 from agent.review import Decision, Reviews
 from agent.settings import Settings
 from agent.state import Level, Stakes
@@ -32,11 +38,13 @@ if TYPE_CHECKING:
     from agent.replay import Replay
 
 __all__ = [
-    "Answer", "CaseSummary", "Decision", "Event", "Explainer", "Message", "ReportVersion", "Review", "Submission",
+    "Answer", "Batch", "BatchItem", "CasePage", "CaseState", "CaseSummary", "Decision", "Event", "Explainer",
+    "Filters", "Link", "Message", "Outside", "Problem", "Purged", "ReportVersion", "Review", "Submission",
+    "Unreadable",
 ]  # fmt: skip
 
 
-class Explainer:
+class Explainer(Background):
     """Examines pictures, explains, answers, and logs. Use as `async with Explainer(settings) as explainer`.
 
     Args:
@@ -46,6 +54,7 @@ class Explainer:
         calibration: In place of the file that ships.
         warm: Have each worker run every tool once at its start, so that the first picture does not wait for weights.
         eager: Start the workers at once. Otherwise they start with the first picture: reading the log needs none.
+        outside: The way out, for jobs. With it this process takes jobs from the queue; else it only puts them there.
     """
 
     def __init__(
@@ -57,10 +66,11 @@ class Explainer:
         calibration: Calibration | None = None,
         warm: bool = True,
         eager: bool = True,
+        outside: Outside | None = None,
     ) -> None:
         self.settings = settings
         self._catalogue, self._given_vision, self._given_calibration = catalogue, vision, calibration
-        self._warm, self._eager = warm, eager
+        self._warm, self._eager, self._outside = warm, eager, outside
         self._talks: Conversations | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,13 +90,16 @@ class Explainer:
         self._reviews = Reviews(self._parts.store, self._parts.threads)
         if self._eager:
             self._parts.start()
+        if self._outside is not None:
+            self._begin_jobs(self._outside)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Waits a little for running cases (not after Ctrl-C), notes those that do not end, and stops the workers."""
         if self._talks is not None:
             await self._talks.close()
-        await self._cases.close(hurried=isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt))
+        hurried = isinstance(exc[1], asyncio.CancelledError | KeyboardInterrupt)
+        await asyncio.gather(self._end_jobs(hurried=hurried), self._cases.close(hurried=hurried))
         await self._parts.close()
 
     # -- examining ---------------------------------------------------------------------------------------------------
@@ -224,12 +237,13 @@ class Explainer:
         label: Label | None = None,
         waiting: bool = False,
     ) -> list[CaseSummary]:
-        """The newest cases first; `waiting` leaves those that a person should look at and nobody has."""
+        """The newest cases first, as one list; `history` gives pages, and can be asked for more."""
         return await self._parts.store.cases(limit=limit, before=before, sha256=sha256, label=label, waiting=waiting)
 
     async def original(self, case_id: str) -> tuple[bytes, ImageFacts]:
-        """The stored original. Raises NotFoundError."""
+        """The stored original. Raises NotFoundError; `purged`, where it was deleted by policy."""
         facts = (await self._parts.store.report(case_id)).image
+        await not_purged(self._parts.store.database, case_id)
         return await asyncio.to_thread(self._parts.originals.get, facts.sha256), facts
 
     async def map_png(self, sha256: str) -> bytes:
@@ -247,10 +261,12 @@ class Explainer:
         """`ok` (with more said after it, perhaps) or what is wrong, by part."""
         parts = self._parts
         try:
-            await parts.store.ping()
+            queue = f"ok ({await self.waiting_jobs()} waiting)"
+            if self._duty is not None and self._duty.done() and self._duty.result() is None:
+                queue = "This process takes no jobs: see its log."
             database = "ok"
         except ExpositError as error:
-            database = str(error)
+            database = queue = str(error)
         narrator = f"ok (template: {parts.voice_because})"
         if parts.vision is not None:
             try:
@@ -261,6 +277,7 @@ class Explainer:
         weighed = ", ".join(sorted(parts.calibration.weighted)) or "no tool has a weight"
         return {
             "database": database,
+            "queue": queue,
             "workers": parts.workers.state,
             "narrator": narrator,
             "calibration": f"ok ({parts.calibration.name}: {weighed})",

@@ -67,6 +67,23 @@ class Settings(BaseSettings):
     tool_timeout_s: float = Field(default=30.0, gt=0, description="Seconds after which a tool is killed.")
     max_upload_mb: int = Field(default=64, ge=1, description="Largest file that is accepted, in MiB.")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Largest picture that is decoded, in pixels.")
+    work_jobs: bool = Field(
+        default=True,
+        description="Whether `exposit serve` examines queued cases itself; `exposit worker` always does.",
+    )
+    max_queue: int = Field(default=10_000, ge=1, description="So many pictures may wait in the queue.")
+    max_batch_mb: int = Field(default=2048, ge=1, description="Largest batch that is uploaded at once, in MiB.")
+    rate: str = Field(
+        default="600/minute",
+        pattern=r"^\d+ ?/ ?(second|minute|hour|day)$",
+        description="Requests to /v1 that a key, or an address where no keys are asked for, may make.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, min_length=16, description="Secret that callbacks are signed with; nobody is called back without."
+    )
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Days after which originals and maps are deleted; kept when unset."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
     @property

@@ -18,6 +18,19 @@ LOOKED_THROUGH: Final = 100_000
 TOLD: Final = 5
 
 
+async def files_like(session: AsyncSession, sha256: str, pdq: str) -> dict[str, int]:
+    """The file itself and those that look like it, by hash, each with the bits of 256 by which they differ."""
+    near: dict[str, int] = {sha256: 0}
+    if pdq:
+        hashes = select(ImageRow.sha256, ImageRow.pdq).where(ImageRow.pdq.is_not(None))
+        newest = hashes.order_by(ImageRow.first_seen_at.desc()).limit(LOOKED_THROUGH)
+        for other, its in await session.execute(newest):
+            bits = distance(pdq, its or "")
+            if other != sha256 and bits is not None and bits <= SAME_WITHIN:
+                near[other] = bits
+    return near
+
+
 async def earlier(session: AsyncSession, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
     """The nearest finished cases before this one, at most `TOLD`: the same file first, then by distance and age.
 
@@ -30,14 +43,7 @@ async def earlier(session: AsyncSession, case_id: str, sha256: str, pdq: str) ->
     Raises:
         IntegrityError: A row holds what Exposit never writes.
     """
-    near: dict[str, int] = {sha256: 0}
-    if pdq:
-        hashes = select(ImageRow.sha256, ImageRow.pdq).where(ImageRow.pdq.is_not(None))
-        newest = hashes.order_by(ImageRow.first_seen_at.desc()).limit(LOOKED_THROUGH)
-        for other, its in await session.execute(newest):
-            bits = distance(pdq, its or "")
-            if other != sha256 and bits is not None and bits <= SAME_WITHIN:
-                near[other] = bits
+    near = await files_like(session, sha256, pdq)
     nearest = sorted(near, key=lambda name: (name != sha256, near[name], name))[: TOLD * 4]
     columns = (CaseRow.id, CaseRow.created_at, CaseRow.name, CaseRow.label, CaseRow.image_sha256)
     wanted = select(*columns).where(CaseRow.image_sha256.in_(nearest), CaseRow.status == "done", CaseRow.id != case_id)

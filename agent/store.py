@@ -9,34 +9,30 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from pydantic import ValidationError
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
 
-from agent import audit, similar, trail
+from agent import audit, trail
 from agent.afterwards import (
     Afterwards,
     case_row,
     encoded,
-    newest_label,
-    newest_number,
-    newest_p_generated,
-    newest_review,
-    waits_for_review,
 )
 from agent.audit import Entry, Head
 from agent.blobs import is_sha256
 from agent.database import Database
+from agent.drawn import rows_of
+from agent.history import History
+from agent.jobrows import JobRow
 from agent.keys import Keys
 from agent.stated import StatedClaim
-from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, rows_of, storable
+from agent.tables import AuditRow, CaseRow, ImageRow, MapRow, storable
 from agent.trail import Trail
-from agent.verdict import CaseSummary, ImageFacts, Label, Report, Similar
+from agent.verdict import ImageFacts, Report
 from tools.errors import CallerError, IntegrityError, NotFoundError
 
 
-class Store(Afterwards):
+class Store(Afterwards, History):
     """The repository. Made by `await Store.open(url)`; safe for many coroutines of one loop, and for many processes.
 
     A call that was begun runs to its end even if the caller is cancelled; `close` waits for it.
@@ -59,6 +55,11 @@ class Store(Afterwards):
     async def close(self) -> None:
         """Closes all connections."""
         await self._database.close()
+
+    @property
+    def database(self) -> Database:
+        """The database, for what has a module of its own."""
+        return self._database
 
     @property
     def keys(self) -> Keys:
@@ -94,26 +95,10 @@ class Store(Afterwards):
             raise ValueError(f"created_at must know its time zone, got {now!r}")
 
         async def work(session: AsyncSession) -> None:
-            log = await Trail.locked(session)
-            if await session.get(CaseRow, case_id) is not None:
-                raise CallerError(f"A case {case_id} exists already.", remedy="Take a new id.", code="case_exists")
-            image = await session.get(ImageRow, sha256)
-            if image is None:
-                image = ImageRow(sha256=sha256, bytes=bytes, first_seen_at=now)
-                session.add(image)
-                await session.flush()  # before the case that refers to it
-            case = CaseRow(
-                id=case_id,
-                status="running",
-                created_at=now.astimezone(UTC),
-                budget=budget,
-                name=storable(name),
-                origin=origin,
-                image_sha256=sha256,
-                claim=None if claim is None else claim.model_dump(mode="json"),
-            )
-            session.add(case)
-            log.append("case_begun", case_id, trail.begun(case, image))
+            await open_case(
+                session, await Trail.locked(session), case_id=case_id, name=name, origin=origin, budget=budget,
+                sha256=sha256, bytes=bytes, created_at=now, claim=claim,
+            )  # fmt: skip
 
         await self._database.write(work)
 
@@ -191,58 +176,14 @@ class Store(Afterwards):
 
         async def work(session: AsyncSession) -> int:
             log = await Trail.locked(session)
-            left = select(CaseRow).where(CaseRow.status == "running", CaseRow.created_at <= before)
+            queued = exists().where(JobRow.case_id == CaseRow.id)  # the queue hands those to another process
+            left = select(CaseRow).where(CaseRow.status == "running", CaseRow.created_at <= before, ~queued)
             cases = (await session.scalars(left.order_by(CaseRow.created_at, CaseRow.id))).all()
             for case in cases:
                 _fail(log, case, "interrupted", "The examination was interrupted: the process that ran it ended.")
             return len(cases)
 
         return await self._database.write(work)
-
-    async def cases(
-        self,
-        *,
-        limit: int = 50,
-        before: datetime | None = None,
-        sha256: str | None = None,
-        label: Label | None = None,
-        waiting: bool = False,
-    ) -> list[CaseSummary]:
-        """The newest cases first, with the label of their newest report.
-
-        The `created_at` of the last one seen, as `before`, gives the next page; `waiting` leaves only those that a
-        person should look at and nobody has.
-
-        Raises:
-            CallerError: if `limit` is below 1, or `before` has no time zone.
-        """
-        if limit < 1:
-            raise CallerError(f"The history cannot be cut to {limit} cases.", remedy="Ask for 1 or more.")
-        if before is not None and before.utcoffset() is None:
-            raise CallerError(f"The time {before} has no zone.", remedy="Write it as in 2025-01-31T12:00:00Z.")
-        wanted = (
-            select(CaseRow, newest_label(), newest_p_generated(), newest_number(), newest_review())
-            .options(defer(CaseRow.report, raiseload=True))
-            .order_by(CaseRow.created_at.desc(), CaseRow.id.desc())
-            .limit(limit)
-        )
-        if before is not None:
-            wanted = wanted.where(CaseRow.created_at < before)
-        if sha256 is not None:
-            wanted = wanted.where(CaseRow.image_sha256 == sha256)
-        if label is not None:
-            wanted = wanted.where(newest_label() == label)
-        if waiting:
-            wanted = wanted.where(waits_for_review())
-
-        async def work(session: AsyncSession) -> list[CaseSummary]:
-            return [_summary(*row) for row in await session.execute(wanted)]
-
-        return await self._database.read(work)
-
-    async def earlier(self, case_id: str, sha256: str, pdq: str) -> tuple[Similar, ...]:
-        """The same picture among earlier cases: see `agent.similar.earlier`."""
-        return await self._database.read(lambda session: similar.earlier(session, case_id, sha256, pdq))
 
     async def case_of_map(self, sha256: str) -> str:
         """The id of the newest case in which a tool drew that map.
@@ -301,22 +242,45 @@ class Store(Afterwards):
         return await self._database.read(trail.verify)
 
 
+async def open_case(
+    session: AsyncSession,
+    log: Trail,
+    *,
+    case_id: str,
+    name: str,
+    origin: str,
+    budget: str,
+    sha256: str,
+    bytes: int,
+    created_at: datetime,
+    claim: StatedClaim | None,
+) -> None:
+    """Opens the row of a case within a transaction. Raises CallerError if a case of that id exists."""
+    if await session.get(CaseRow, case_id) is not None:
+        raise CallerError(f"A case {case_id} exists already.", remedy="Take a new id.", code="case_exists")
+    image = await session.get(ImageRow, sha256)
+    if image is None:
+        image = ImageRow(sha256=sha256, bytes=bytes, first_seen_at=created_at)
+        session.add(image)
+        await session.flush()  # before the case that refers to it
+    case = CaseRow(
+        id=case_id,
+        status="running",
+        created_at=created_at.astimezone(UTC),
+        budget=budget,
+        name=storable(name),
+        origin=origin,
+        image_sha256=sha256,
+        claim=None if claim is None else claim.model_dump(mode="json"),
+    )
+    session.add(case)
+    log.append("case_begun", case_id, trail.begun(case, image))
+
+
 def _fail(log: Trail, case: CaseRow, code: str, message: str) -> None:
     case.status, case.finished_at = "failed", datetime.now(UTC)
     case.error_code, case.error_message = storable(code), storable(message)
     log.append("case_failed", case.id, trail.failed(case))
-
-
-def _summary(case: CaseRow, label: str | None, p: float | None, number: int, review: str | None) -> CaseSummary:
-    fields = ("created_at", "status", "name")
-    facts = {name: getattr(case, name) for name in fields} | {"case_id": case.id, "error": case.error_message}
-    if review is None and case.review_asked is not None:
-        review = "asked"
-    facts |= {"label": label, "p_generated": p, "revision": number, "review": review, "sha256": case.image_sha256}
-    try:
-        return CaseSummary.model_validate(facts)
-    except ValidationError as error:
-        raise audit.broken(f"The row of case {case.id} was altered: it holds what Exposit never writes.") from error
 
 
 async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFacts) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.engine import URL
 
-from agent.database import masked, parse
+from agent.database import libpq, masked, parse
 from tools.errors import ConfigurationError, TryAgainError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Threads:
         from psycopg_pool import AsyncConnectionPool
 
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            _libpq(self._url), min_size=1, max_size=_CONNECTIONS, timeout=self._wait_s, open=False,
+            libpq(self._url), min_size=1, max_size=_CONNECTIONS, timeout=self._wait_s, open=False,
             kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
             check=AsyncConnectionPool.check_connection,
         )  # fmt: skip
@@ -134,12 +134,6 @@ class Threads:
 def _file(url: URL) -> Path:
     path = Path(url.database or "")
     return path.with_name(f"{path.stem}.threads.db")
-
-
-def _libpq(url: URL) -> str:
-    """The URL as libpq reads it: asyncpg's `ssl` is its `sslmode`."""
-    query = {("sslmode" if name == "ssl" else name): value for name, value in url.query.items()}
-    return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
 
 
 def _plain() -> Any:

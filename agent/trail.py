@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent import audit
 from agent.audit import Action, Entry, Head, broken
+from agent.jobrows import PurgeRow
 from agent.tables import AuditHeadRow, AuditRow, CaseRow, ImageRow, MessageRow, ReviewRow, RevisionRow
 from tools.errors import IntegrityError
 
@@ -84,6 +85,11 @@ def revised(revision: RevisionRow) -> Facts:
     """What the trail holds of a later report of a case."""
     facts = _some(revision, "number", "at", "because", "label", "p_generated", "p_edited", "schema_version")
     return facts | _some(revision, "report_sha256") | {"report": audit.sha256(revision.report)}
+
+
+def purged(purge: PurgeRow) -> Facts:
+    """What the trail holds of a purge."""
+    return _some(purge, "at", "because", "original_kept", "maps")
 
 
 def _some(row: object, *names: str) -> Facts:
@@ -156,6 +162,7 @@ class _Records:
     messages: dict[int, MessageRow] = field(default_factory=dict)
     reviews: dict[int, ReviewRow] = field(default_factory=dict)
     revisions: dict[tuple[str, int], RevisionRow] = field(default_factory=dict)
+    purges: dict[str, PurgeRow] = field(default_factory=dict)
 
     @classmethod
     async def of(cls, session: AsyncSession, rows: Sequence[AuditRow]) -> Self:
@@ -173,7 +180,11 @@ class _Records:
         if any(row.action == "report_revised" for row in rows):
             later = await session.scalars(select(RevisionRow).where(RevisionRow.case_id.in_(ids)))
             revisions = {(each.case_id, each.number): each for each in later}
-        return cls(cases, images, messages, reviews, revisions)
+        purges: dict[str, PurgeRow] = {}
+        if any(row.action == "case_purged" for row in rows):
+            found = await session.scalars(select(PurgeRow).where(PurgeRow.case_id.in_(ids)))
+            purges = {each.case_id: each for each in found}
+        return cls(cases, images, messages, reviews, revisions, purges)
 
     def check(self, row: AuditRow) -> None:
         """Compares what `row` holds with the record as it is now."""
@@ -202,6 +213,9 @@ class _Records:
         elif row.action == "review_added":
             review = self.reviews.get(told["id"])
             _compare(row, told, reviewed(review) if review else None, f"Review {told['id']} of case {case.id}")
+        elif row.action == "case_purged":
+            purge = self.purges.get(case.id)
+            _compare(row, told, purged(purge) if purge else None, f"The purge of case {case.id}")
         elif row.action == "report_revised":
             revision = self.revisions.get((case.id, told["number"]))
             found = revised(revision) if revision else None
@@ -234,10 +248,11 @@ async def _all_is_told(session: AsyncSession) -> None:
         stranger = await session.scalar(untold(action).where(CaseRow.status == status))
         if stranger is not None:
             raise broken(f"Case {stranger} was altered: it reads {status!r}, but no audit row of {action} tells of it.")
-    tables: tuple[tuple[type[MessageRow] | type[ReviewRow] | type[RevisionRow], Action], ...] = (
+    tables: tuple[tuple[type[MessageRow | ReviewRow | RevisionRow | PurgeRow], Action], ...] = (
         (MessageRow, "message_added"),
         (ReviewRow, "review_added"),
         (RevisionRow, "report_revised"),
+        (PurgeRow, "case_purged"),
     )
     for table, action in tables:
         stored = await session.scalar(select(func.count()).select_from(table)) or 0

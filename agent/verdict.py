@@ -14,6 +14,7 @@ from tools.views import Degradation
 SCHEMA_VERSION: Final = "1.0"
 
 Label = Literal["generated", "edited", "laundered", "no_evidence", "authentic", "inconclusive"]
+State = Literal["queued", "running", "done", "failed"]
 Confidence = Literal["none", "low", "moderate", "high"]
 Interval = tuple[Fraction, Fraction]
 
@@ -288,18 +289,22 @@ class CaseSummary(Frozen):
 
     Attributes:
         label, p_generated: Of the newest report; None until the case is done.
-        error: Why a failed case failed, in plain English.
+        status: `queued` and `running` are under way, `done` and `failed` are ends.
+        error: Why a failed case failed, in plain English; `error_code` is the stable name of the cause.
         revision: Number of the newest report.
         review: `asked` where a person should look and nobody has, else what the newest reviewer did.
+        purged: Whether the file and the maps were deleted; the report stays.
     """
 
     case_id: str
     created_at: datetime
-    status: Literal["running", "done", "failed"]
+    status: State
     name: str
     sha256: str
     label: Label | None
     p_generated: float | None
     error: str | None = None
+    error_code: str | None = None
     revision: int = 1
     review: Literal["asked", "confirm", "override"] | None = None
+    purged: bool = False

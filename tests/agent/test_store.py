@@ -20,8 +20,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from agent import database
+from agent.drawn import rows_of
 from agent.store import Store
-from agent.tables import Base, rows_of
+from agent.tables import Base
 from agent.verdict import Writer
 from tests.agent.samples import HASH, MAP, begin, finish, sample, sql
 from tests.conftest import ROOT
