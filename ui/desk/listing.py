@@ -25,7 +25,7 @@ def rows(cases: Iterable[CaseSummary], link: str, current: str = "") -> str:
 def _row(case: CaseSummary, link: str, current: str) -> str:
     done = case.status == "done"
     small = '<span class="ex-none" aria-hidden="true">-</span>'
-    if done:
+    if done and not case.purged:
         small = f'<img src="{safe(pictures.address(case.case_id, "small"))}" alt="" loading="lazy">'
     here = ' aria-current="true"' if case.case_id == current else ""
     name = f'<a href="{safe(link + case.case_id)}"{here}>{safe(case.name)}</a>' if done else safe(case.name)
@@ -38,6 +38,8 @@ def _row(case: CaseSummary, link: str, current: str) -> str:
 
 def said(case: CaseSummary) -> str:
     """The verdict of a case, or how it stands."""
+    if case.status == "queued":
+        return "Waits in line"
     if case.status == "running":
         return "Being examined"
     if case.status == "failed" or case.label is None:

@@ -11,11 +11,9 @@ from fastapi import APIRouter, Path, Response
 from PIL import Image
 
 from agent.service import Explainer
-from agent.settings import Settings
 from tools.errors import ImageError, NotFoundError
 from tools.image import Limits, SourceImage
 from tools.views import DEGRADATIONS, View, show
-from ui import intake
 
 Kind = Literal["shown", "small", "jpeg70", "half", "crop"]
 Kept = dict[Kind, bytes]
@@ -93,10 +91,9 @@ def _webp(picture: Image.Image, side: int, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def router(settings: Settings, explainer: Explainer) -> APIRouter:
+def router(pictures: Pictures) -> APIRouter:
     """The route that serves them, for the pages alone."""
     made = APIRouter(include_in_schema=False)
-    pictures = Pictures(explainer, intake.limits(settings))
 
     @made.get("/pictures/{case_id}/{kind}.webp")
     async def picture(

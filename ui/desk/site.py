@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from agent.service import Explainer
 from agent.settings import Settings
 from ui import intake
-from ui.desk import chat, login, pictures, review
+from ui.desk import batch, batch_files, chat, history, login, pictures, review
 from ui.desk.shared import PAGES, Desk
 from ui.fetch import FetchRules
 
@@ -22,7 +22,9 @@ _SCRIPTS: Final = ("desk.js", "stage.js")
 
 def mount(app: FastAPI, settings: Settings, explainer: Explainer, rules: FetchRules, *, guarded: bool = False) -> None:
     """Mounts the pages. They load nothing from elsewhere, report to nobody, and the browser keeps a key at most."""
-    app.include_router(pictures.router(settings, explainer))
+    shown = pictures.Pictures(explainer, intake.limits(settings))
+    app.include_router(pictures.router(shown))
+    app.include_router(batch_files.router(explainer, shown))
     if guarded:
         app.include_router(login.router(explainer.keys))
     page = build(Desk(settings, explainer, rules, guarded))
@@ -44,7 +46,7 @@ def build(desk: Desk) -> gr.Blocks:
     """The application with its pages."""
     with gr.Blocks(title="Exposit", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         chat.build(desk, page)
-    for path, module in (("review", review),):
+    for path, module in (("history", history), ("review", review), ("batch", batch)):
         with page.route(PAGES[path], f"/{path}", show_in_navbar=False):
             module.build(desk, page)
     return page
