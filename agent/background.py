@@ -18,7 +18,7 @@ from agent.once import Once
 from agent.outside import Outside
 from agent.parts import Parts
 from agent.queueing import Duty
-from agent.retention import Purged, Retention
+from agent.retention import Purged, Retention, not_purged
 from agent.settings import Settings
 from agent.state import Level, Stakes
 from agent.telemetry import log
@@ -113,9 +113,9 @@ class Background:
         elif state.problem is not None:
             yield Event(kind="failed", case_id=case_id, text=state.problem.message, data=state.problem.model_dump())
 
-    async def waiting_jobs(self) -> int:
-        """How many pictures stand in line."""
-        return await self._jobs.waiting()
+    async def queue_depth(self) -> dict[str, int]:
+        """How many pictures of the queue are `queued`, and how many `running`."""
+        return await self._jobs.counts()
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
@@ -208,6 +208,10 @@ class Background:
             before=datetime.now(UTC) - timedelta(days=days), because=f"It was older than {days:g} days."
         )
 
+    async def see_kept(self, case_id: str) -> None:
+        """Returns where the file and the maps of a case were not deleted. Raises NotFoundError `purged`."""
+        await not_purged(self._parts.store.database, case_id)
+
     @property
     def once(self) -> Once:
         """What is known of repeated requests."""
@@ -217,11 +221,11 @@ class Background:
 
     @property
     def _jobs(self) -> JobLog:
-        return JobLog(self._parts.store.database, self._parts.queue)
+        return JobLog(self._parts.store.database, self._parts.line)
 
     @property
     def _batches(self) -> BatchLog:
-        return BatchLog(self._parts.store.database, self._parts.queue)
+        return BatchLog(self._parts.store.database, self._parts.line)
 
     def _level(self, budget: Level | None) -> Level:
         return budget or self.settings.budget
@@ -253,7 +257,7 @@ class Background:
                 self._parts, self._cases, self._jobs, self._batches, outside, state=self.case, after=self._with_review
             )
             duty = Duty(
-                self._parts.queue, duties.do, at_once=self.settings.workers * 2 + 2, upkeep=duties.upkeep
+                self._parts.line, duties.do, at_once=self.settings.workers * 2 + 2, upkeep=duties.upkeep
             )  # some more than can be examined at once, so that none waits until the queue is looked at again
             try:
                 await duty.begin()

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from agent import callbacks
 from agent.batches import BatchLog
 from agent.examining import Event, Examinations, Running, kept, plain_name, stored
-from agent.joblog import CaseState, JobLog, Order, Subject, Taken
+from agent.joblog import END, CaseState, JobLog, Order, Subject, Taken
 from agent.once import Once
 from agent.outside import Outside
 from agent.parts import Parts
@@ -77,6 +77,7 @@ class Duties:
     async def _examine(self, case_id: str) -> None:
         async with self._turn:
             await self._examine_now(case_id)
+        await self._jobs.tell(case_id, [(END, "", {})])
         await self._ended(case_id)
 
     async def _examine_now(self, case_id: str) -> None:
@@ -190,7 +191,7 @@ class Duties:
     async def _tell_later(self, subject: Subject, subject_id: str, attempt: int) -> None:
         pause = callbacks.PAUSES_S[attempt - 1] if attempt else 0.0
         job = f"callback-{subject}-{subject_id}-{attempt}"
-        queue = self._parts.queue
+        queue = self._parts.line
         await queue.open()
 
         async def work(session: AsyncSession) -> None:
@@ -231,7 +232,7 @@ class Duties:
         now = datetime.now(UTC)
         await self._jobs.forget(now - _KEPT)
         await Once(self._parts.store.database).forget(now - _KEPT)
-        await self._parts.queue.forget(int((now - _KEPT).timestamp() * 1000))
+        await self._parts.line.forget(int((now - _KEPT).timestamp() * 1000))
         days = self._parts.settings.retention_days
         if days is not None:
             done = await Retention(self._parts.store.database, self._parts.originals, self._parts.maps).purge(

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, ValidationError
 from sqlalchemy import ColumnElement, Select, and_, case, exists, or_, select
@@ -143,7 +143,7 @@ def state_of() -> ColumnElement[str]:
 def _summaries() -> Select[Any]:
     purged = exists().where(PurgeRow.case_id == CaseRow.id).correlate(CaseRow)
     columns = (newest_label(), newest_p_generated(), newest_number(), newest_review(), state_of(), purged)
-    wanted: Select[Any] = select(CaseRow, *columns)
+    wanted = select(*cast(tuple[Any, ...], (CaseRow, *columns)))
     return wanted.options(defer(CaseRow.report, raiseload=True))
 
 

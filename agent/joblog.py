@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -31,7 +31,10 @@ from tools.errors import CallerError, NotFoundError, TryAgainError
 
 ATTEMPTS: Final = 5
 """So often an examination is begun; a file that ended every process that took it is given up."""
+END: Final = "end"
+"""The kind of what is written after the last step of a case."""
 Subject = Literal["case", "batch"]
+_SOON: Final = timedelta(seconds=5)
 
 
 class Problem(Frozen):
@@ -212,9 +215,15 @@ class JobLog:
 
         return await self._database.read(work)
 
-    async def waiting(self) -> int:
-        """How many cases stand in line."""
-        return await self._database.read(_waiting)
+    async def counts(self) -> dict[str, int]:
+        """How many pictures of the queue are `queued`, and how many `running`."""
+        begun = select(func.count()).select_from(CaseRow).join(JobRow, JobRow.case_id == CaseRow.id)
+        begun = begun.where(state_of() == "running")
+
+        async def work(session: AsyncSession) -> dict[str, int]:
+            return {"queued": await _waiting(session), "running": await session.scalar(begun) or 0}
+
+        return await self._database.read(work)
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -232,18 +241,22 @@ class JobLog:
         await self._database.write(work)
 
     async def told(self, case_id: str, after: int) -> tuple[list[Step], bool]:
-        """The steps after that number, and whether the case had ended before they were looked up."""
+        """The steps after that number, and whether there can be no more: the case has ended, and so has its telling."""
         newer = select(EventRow).where(EventRow.case_id == case_id, EventRow.position > after)
 
         async def work(session: AsyncSession) -> tuple[list[Step], bool]:
-            case = await session.get(CaseRow, case_id)
+            case, job = await session.get(CaseRow, case_id), await session.get(JobRow, case_id)
             ended = case is not None and case.status != "running"
+            if ended and job is not None and case is not None and case.finished_at is not None:
+                told = exists().where(EventRow.case_id == case_id, EventRow.kind == END)
+                late = case.finished_at < datetime.now(UTC) - _SOON  # its steps went by now, or who told them died
+                ended = late or bool(await session.scalar(select(told)))
             if case is None:
                 failed = exists().where(BatchItemRow.case_id == case_id, BatchItemRow.error_code.is_not(None))
                 ended = bool(await session.scalar(select(failed)))
             rows = (await session.scalars(newer.order_by(EventRow.position))).all()
-            fields = Step.model_fields
-            return [Step.model_validate({name: getattr(row, name) for name in fields}) for row in rows], ended
+            steps = [{name: getattr(row, name) for name in Step.model_fields} for row in rows if row.kind != END]
+            return [Step.model_validate(each) for each in steps], ended
 
         return await self._database.read(work)
 

@@ -54,7 +54,7 @@ class Parts:
     maps: BlobStore
     store: Store
     threads: Threads
-    queue: Queue
+    line: Queue
     workers: Workers
     turn: asyncio.Semaphore
     vision: Vision | None
@@ -124,7 +124,7 @@ class Parts:
             maps=maps,
             store=store,
             threads=Threads(settings.sqlalchemy_url),
-            queue=Queue(settings.sqlalchemy_url),
+            line=Queue(settings.sqlalchemy_url),
             workers=Workers(options, tools.values(), probes.loads(tools, weights)),
             # two pictures a worker: one is decoded and planned while the tools of the other run
             turn=asyncio.Semaphore(settings.workers * 2),
@@ -154,7 +154,7 @@ class Parts:
         if self.vision is not None and self._closes_vision:
             await self.vision.close()
         await self.threads.close()
-        await self.queue.close()
+        await self.line.close()
         await self.store.close()
         if self._lock is not None:
             self._lock.release()

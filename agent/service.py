@@ -261,7 +261,8 @@ class Explainer(Background):
         """`ok` (with more said after it, perhaps) or what is wrong, by part."""
         parts = self._parts
         try:
-            queue = f"ok ({await self.waiting_jobs()} waiting)"
+            depth = await self.queue_depth()
+            queue = f"ok ({depth['queued']} waiting, {depth['running']} under way)"
             if self._duty is not None and self._duty.done() and self._duty.result() is None:
                 queue = "This process takes no jobs: see its log."
             database = "ok"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from ui import commands, followup
+from ui import commands, followup, working
 from ui.running import Depth, Stakes
 from ui.running import console as _console
 from ui.running import guarded as _guarded
@@ -150,7 +150,7 @@ def serve(
 
         await listen(settings, explainer, host, port, say=_say)
 
-    _with_explainer(settings, work, serving=True)
+    _with_explainer(settings, work, serving=True, jobs=settings.work_jobs)
 
 
 @app.command()
@@ -324,6 +324,7 @@ def _over_cases(work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
 
 followup.add(app, _over_cases)
 commands.add(app)
+working.add(app)
 
 
 def main() -> None:

@@ -27,7 +27,17 @@ _CURL: Final = {
         "curl -H 'Content-Type: application/json' -d '{{\"question\": \"Where is it visible?\"}}' "
         "{base}/v1/cases/CASE/questions"
     ),
-    "get_map": "curl -o map.png {base}/v1/maps/SHA256.png",
+    "get_map": "curl -o map.png {base}/v1/cases/CASE/maps/SHA256.png",
+    "watch_case": "curl -N {base}/v1/cases/CASE/events",
+    "create_batch": (
+        "curl -F files=@a.jpg -F files=@b.jpg -F budget=quick {base}/v1/batches\n"
+        "curl -H 'Content-Type: application/json' -d '{{\"urls\": [\"https://example.org/a.jpg\"]}}' {base}/v1/batches"
+    ),
+    "review": (
+        "curl -H 'Content-Type: application/json' -d "
+        '\'{{"kind": "confirm", "reviewer": "Ann", "reason": "Seen."}}\' {base}/v1/cases/CASE/reviews'
+    ),
+    "purge_case": "curl -X POST {base}/v1/cases/CASE/purge",
 }
 
 

@@ -87,7 +87,7 @@ async def fetch(url: str, rules: FetchRules) -> Fetched:
     """
     try:
         async with asyncio.timeout(rules.max_seconds):
-            return await _follow(_parse(url), rules)
+            return await _follow(parsed(url), rules)
     except (TimeoutError, httpx.TimeoutException) as error:
         raise FetchError(
             f"The server did not deliver the picture within {rules.max_seconds:g} seconds.",
@@ -106,7 +106,7 @@ async def _follow(url: httpx.URL, rules: FetchRules) -> Fetched:
     timeout = httpx.Timeout(rules.max_seconds, connect=min(5.0, rules.max_seconds))
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=timeout) as client:
         for _ in range(rules.max_redirects + 1):
-            address = await _vet(url, rules)
+            address = await vetted(url, rules)
             request = client.build_request(
                 "GET",
                 url.copy_with(host=str(address), fragment=None),
@@ -125,7 +125,7 @@ async def _follow(url: httpx.URL, rules: FetchRules) -> Fetched:
                 location = response.headers.get("location", "")
             finally:
                 await response.aclose()
-            url = _parse(location, url)
+            url = parsed(location, url)
     raise FetchError(
         f"The address redirects more than {rules.max_redirects} times.",
         remedy="Give the address that the redirects end at.",
@@ -133,31 +133,32 @@ async def _follow(url: httpx.URL, rules: FetchRules) -> Fetched:
     )
 
 
-def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
+def parsed(url: str, base: httpx.URL | None = None) -> httpx.URL:
+    """An address in parts, perhaps told from `base`. Raises FetchError, with `url_` codes."""
     try:
-        parsed = base.join(url) if base is not None else httpx.URL(url.strip())
+        target = base.join(url) if base is not None else httpx.URL(url.strip())
     except (httpx.InvalidURL, ValueError) as error:
         raise _invalid("The address is not a valid URL.") from error
-    if parsed.scheme not in ("http", "https"):
+    if target.scheme not in ("http", "https"):
         raise FetchError(
             "Only addresses that begin with http:// or https:// are fetched.",
             remedy="Give the picture's web address, or send the file.",
             code="url_scheme",
         )
-    if parsed.userinfo:
+    if target.userinfo:
         raise FetchError(
             "The address carries a user name or password.",
             remedy="Leave it out, or send the file itself.",
             code="url_credentials",
         )
-    host = parsed.host.rstrip(".")
+    host = target.host.rstrip(".")
     if not host:
         raise _invalid("The address names no host.")
     if ":" not in host and not _is_ipv4(host) and re.fullmatch(r"\d+|0x[0-9a-f]*", host.rpartition(".")[2], re.I):
         raise _invalid("The host is a number in an unusual form.")  # inet_aton reads 2130706433, 0x7f.1 and 0177.1
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", parsed.raw_host.decode("ascii")):
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", target.raw_host.decode("ascii")):
         raise _invalid("The host has characters that no host name has.")
-    return parsed
+    return target
 
 
 def _invalid(message: str) -> FetchError:
@@ -172,9 +173,9 @@ def _is_ipv4(host: str) -> bool:
     return True
 
 
-async def _vet(url: httpx.URL, rules: FetchRules) -> Address:
-    """Resolves once; the address to connect to. One address that is refused refuses the name."""
-    port = url.port or (443 if url.scheme == "https" else 80)
+async def vetted(url: httpx.URL, rules: FetchRules) -> Address:
+    """Resolves once; the address to connect to. One address that is refused refuses the name. Raises FetchError."""
+    port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
     if port not in rules.ports:
         raise FetchError(
             f"Port {port} is not fetched from, only {' and '.join(map(str, sorted(rules.ports)))}.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Final
 from urllib.parse import quote
 
@@ -15,13 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.keys import Keys
 from agent.keys import Scope as Right
 from agent.settings import Settings
-from ui import problems
+from ui import problems, scopes
 
 COOKIE: Final = "exposit_key"
 """Where a browser keeps the key that its user gave on the page `/key`."""
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/key", "/key/forget"})
-_SUBMIT: Final = re.compile(r"/v1/(explanations|cases/[^/]+/questions)")
-_REVIEW: Final = re.compile(r"/v1/cases/[^/]+/reviews")
 _PAGE: Final[tuple[Right, ...]] = ("read",)
 """What a key must open to see a page at all. What a page does asks for more (`ui.desk.shared.needs`)."""
 
@@ -42,13 +39,7 @@ def needed(method: str, path: str) -> tuple[Right, ...]:
         return ()
     if not path.startswith("/v1/"):
         return _PAGE
-    if method in ("GET", "HEAD"):
-        return ("read",)
-    if method == "POST" and _SUBMIT.fullmatch(path):
-        return ("submit",)
-    if method == "POST" and _REVIEW.fullmatch(path):
-        return ("review",)
-    return ("admin",)
+    return (scopes.right(method, path),)
 
 
 def presented(headers: Headers) -> str | None:

@@ -44,6 +44,12 @@ _STATUS: Final[dict[str, int]] = {
     "fetch_unreachable": 502,
     "fetch_status": 502,
     "fetch_encoded": 502,
+    "idempotency_reused": 422,
+    "idempotency_in_flight": 409,
+    "case_running": 409,
+    "purged": 410,
+    "batch_too_large": 413,
+    "batch_too_long": 413,
 }
 
 _log = structlog.get_logger("exposit.api")
@@ -71,7 +77,7 @@ class Problem(BaseModel):
 
 def status_of(error: ExpositError) -> int:
     """The HTTP status of an error."""
-    if isinstance(error, CallerError) and error.code in _STATUS:
+    if isinstance(error, CallerError | TryAgainError) and error.code in _STATUS:
         return _STATUS[error.code]
     if isinstance(error, NotFoundError):
         return 404
@@ -134,7 +140,7 @@ def of_error(error: ExpositError) -> JSONResponse:
     if isinstance(told, PublicError):
         return problem(500, told.code, told.message, told.remedy, id=told.number)
     status = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TryAgainError) else None
     return problem(status, error.code, error.message, error.remedy, headers=headers)
 
 

@@ -59,11 +59,12 @@ def with_explainer(
     *,
     serving: bool = False,
     eager: bool = True,
+    jobs: bool = False,
 ) -> T:
     """Runs `work` with an Explainer, closed in the end whatever happens.
 
     Workers start at once if `eager`, else with the first picture. When `serving`, they are made warm and the log says
-    what is usual too; a single command logs from `warning` on.
+    what is usual too; a single command logs from `warning` on. With `jobs`, cases of the queue are examined too.
     """
 
     async def run() -> T:
@@ -72,7 +73,12 @@ def with_explainer(
 
         asked = serving or "log_level" in settings.model_fields_set
         telemetry.configure(settings.log_level if asked else "warning")
-        async with Explainer(settings, warm=serving, eager=eager) as explainer:
+        options: dict[str, Any] = {"warm": serving, "eager": eager}
+        if jobs:
+            from ui.web import Web
+
+            options["outside"] = Web(settings)
+        async with Explainer(settings, **options) as explainer:
             return await work(explainer)
 
     return guarded(lambda: asyncio.run(run()))

@@ -21,6 +21,12 @@ _BUDGETS: Final = [("Quick", "quick"), ("Standard", "standard"), ("Thorough", "t
 _SHOWN: Final = 300
 """Rows that the page shows; the list that is taken along has all."""
 _EVERY_S: Final = 2.0
+_EMPTY: Final = (
+    '<section class="ex-card ex-empty" aria-label="How it works"><h2>How it works</h2><ol><li>Hand in many pictures: '
+    "files, a folder, web addresses, or all of them.</li><li>They are examined one after the other. You may close this "
+    "page and come back: nothing is lost.</li><li>Open any picture that is done, or take the whole list along.</li></ol>"
+    "<p>A file that cannot be judged is listed with the reason, and stops nothing.</p></section>"
+)
 
 
 def build(desk: Desk, page: gr.Blocks) -> None:
@@ -43,7 +49,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
             go = gr.Button("Examine all", variant="primary", elem_id="examine-all")
         with gr.Column(scale=5, min_width=280):
             status = gr.HTML(visible=False, elem_id="status")
-            shown = gr.HTML(elem_id="batch-shown")
+            shown = gr.HTML(_EMPTY, elem_id="batch-shown")
             before = gr.HTML(elem_id="batches")
     number, clock = gr.State(""), gr.Timer(_EVERY_S, active=False)
     outputs = [status, shown, before, number, clock]
@@ -120,14 +126,14 @@ def progress(batch: Batch) -> str:
     """How far a batch is, what was found, and a row for each picture."""
     done = batch.counts["done"] + batch.counts["failed"]
     title = batch.name or f"Batch {batch.id}"
-    base = f"/batches/{batch.id}"
+    table, report = f"/v1/batches/{batch.id}/results.csv", f"/batches/{batch.id}.html"
     return (
         f'<section class="ex-card" aria-label="Batch" data-batch="{safe(batch.id)}"><h2>{safe(title)}</h2>'
         f'<p class="ex-steps-said" role="status">{safe(sentence(batch))}</p>'
         f'<progress class="ex-progress" max="{batch.total}" value="{done}" aria-label="Pictures that are done">'
         f"{done} of {batch.total}</progress>{_tally(batch)}"
-        f'<p class="ex-files"><a href="{safe(base)}.csv" download>CSV</a> <span class="ex-soft">a table, one row a '
-        f'picture</span> · <a href="{safe(base)}.html" download>Report</a> <span class="ex-soft">one page with every '
+        f'<p class="ex-files"><a href="{safe(table)}" download>CSV</a> <span class="ex-soft">a table, one row a '
+        f'picture</span> · <a href="{safe(report)}" download>Report</a> <span class="ex-soft">one page with every '
         f"picture</span></p>{_items(batch)}</section>"
     )
 

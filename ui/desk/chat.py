@@ -9,6 +9,7 @@ from typing import Final, Literal
 import gradio as gr
 from pydantic import ValidationError
 
+from agent.settings import ReviewPolicy
 from agent.stated import StatedClaim
 from agent.verdict import Report
 from ui import claiming, intake
@@ -17,6 +18,10 @@ from ui.desk.shared import Desk, Updates, given, heading, key_of, needs, told
 from ui.desk.stage import stage
 
 Budget = Literal["quick", "standard", "thorough"]
+_ASKED: Final[dict[ReviewPolicy, str]] = {
+    "never": "", "inconclusive": "ask a person to look where the verdict is inconclusive",
+    "always": "ask a person to look before the verdict is used",
+}  # fmt: skip
 _BUDGETS: Final = [("Quick", "quick"), ("Standard", "standard"), ("Thorough", "thorough")]
 
 
@@ -43,6 +48,8 @@ def build(desk: Desk, page: gr.Blocks) -> None:
                     gr.Textbox(label="Where it was seen", max_lines=1),
                     gr.Textbox(label="Its web address", max_lines=1),
                 ]
+            high = gr.Checkbox(label="High stakes: " + _ASKED[settings.review], visible=settings.review != "never",
+                               elem_id="high")  # fmt: skip
             go = gr.Button("Examine", variant="primary", elem_id="examine")
         with gr.Column(elem_id="found", min_width=280):
             status = gr.HTML(visible=False, elem_id="status")
@@ -83,7 +90,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         }
 
     async def on_examine(
-        request: gr.Request, path: str | None, address: str, depth: Budget, *stated: str | None
+        request: gr.Request, path: str | None, address: str, depth: Budget, stakes: bool, *stated: str | None
     ) -> AsyncIterator[Updates]:
         steps: list[str] = []
         written: list[str] = []
@@ -91,7 +98,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         try:
             needs(desk, request, "submit")
             picture = (await given(desk, path, address)).model_copy(update={"claim": _claim(stated)})
-            async for event in explainer.stream(picture, budget=depth):
+            async for event in explainer.stream(picture, budget=depth, stakes="high" if stakes else "ordinary"):
                 if event.kind == "report":
                     report = Report.model_validate(event.data["report"])
                     shown = await filled(report, steps)
@@ -145,7 +152,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         return named | shown | {questions: gr.update(visible=True), conversation: talk.page(earlier), turns: earlier}
 
     examined = gr.on(
-        [go.click, file.upload, url.submit], on_examine, [file, url, budget, *claim],
+        [go.click, file.upload, url.submit], on_examine, [file, url, budget, high, *claim],
         [status, *opened, questions, conversation, turns, box, url], api_name="examine", api_visibility="undocumented",
         concurrency_limit=settings.workers, show_progress="hidden", trigger_mode="once",
     )  # fmt: skip

@@ -115,3 +115,26 @@ new MutationObserver(() => {
   const last = steps[steps.length - 1]?.textContent;
   if (last && last !== live.textContent) say(last);
 }).observe(document.body, { childList: true, subtree: true });
+
+// A folder that is dropped on the page for many pictures is walked here: Gradio's field takes files only.
+const filesIn = async (entry) => {
+  if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+    if (!some.length) return found;
+    for (const each of some) found.push(...(await filesIn(each)));
+  }
+};
+document.addEventListener("drop", async (event) => {
+  const input = event.target.closest?.("#picture")?.querySelector("input[type=file]");
+  const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!input?.multiple || !entries.some((entry) => entry.isDirectory)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const held = new DataTransfer();
+  for (const entry of entries) (await filesIn(entry)).forEach((file) => held.items.add(file));
+  input.files = held.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}, true);
