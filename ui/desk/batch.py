@@ -24,8 +24,8 @@ _EVERY_S: Final = 2.0
 _EMPTY: Final = (
     '<section class="ex-card ex-empty" aria-label="How it works"><h2>How it works</h2><ol><li>Hand in many pictures: '
     "files, a folder, web addresses, or all of them.</li><li>They are examined one after the other. You may close this "
-    "page and come back: nothing is lost.</li><li>Open any picture that is done, or take the whole list along.</li></ol>"
-    "<p>A file that cannot be judged is listed with the reason, and stops nothing.</p></section>"
+    "page and come back: nothing is lost.</li><li>Open any picture that is done, or take the whole list along.</li>"
+    "</ol><p>A file that cannot be judged is listed with the reason, and stops nothing.</p></section>"
 )
 
 

@@ -38,8 +38,12 @@ def build(desk: Desk, page: gr.Blocks) -> None:
                 label="Verdict", filterable=False, elem_id="verdict-is",
             )  # fmt: skip
             with gr.Row():
-                since = gr.Textbox(label="From day", placeholder="2026-01-31", max_lines=1, min_width=120)
-                until = gr.Textbox(label="To day", placeholder="2026-01-31", max_lines=1, min_width=120)
+                since = gr.Textbox(
+                    label="From day", placeholder="2026-01-31", max_lines=1, min_width=120, elem_id="since"
+                )
+                until = gr.Textbox(
+                    label="To day", placeholder="2026-01-31", max_lines=1, min_width=120, elem_id="until"
+                )
             file = gr.File(label="Looks like this picture: drop, paste or choose", height=132, elem_id="picture")
             like = gr.Textbox(label="Or like the picture of this case", max_lines=1, elem_id="like")
             with gr.Row():

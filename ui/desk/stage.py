@@ -57,8 +57,9 @@ def _badge(number: int, artifact: Artifact) -> str:
 
 def _tools(report: Report, *, draws: bool) -> str:
     options = "".join(
-        f'<option value="/v1/cases/{safe(report.case_id)}/maps/{safe(each.sha256)}.png" data-caption="{safe(each.caption)}" '
-        f'data-places="{"no" if each.name in _NOT_OF_PLACES else "yes"}">{safe(words.title(one.detector))}: '
+        f'<option value="/v1/cases/{safe(report.case_id)}/maps/{safe(each.sha256)}.png" '
+        f'data-caption="{safe(each.caption)}" data-places="{"no" if each.name in _NOT_OF_PLACES else "yes"}">'
+        f"{safe(words.title(one.detector))}: "
         f"{safe(each.name.replace('_', ' '))}</option>"
         for one in report.evidence
         for each in one.maps

@@ -1,4 +1,4 @@
-"""The whole service over quick detectors: `python tests/ui/desk/serve.py [keys]`. Nothing else of it is faked.
+"""The whole service over quick detectors: `python -m tests.ui.desk.serve [keys]`. Nothing else of it is faked.
 
 With `keys` it asks for a key, and first prints two: one that opens everything, one that only reads.
 """
@@ -8,10 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))
 
 from agent import telemetry
 from agent.service import Explainer
