@@ -93,19 +93,12 @@ def build(desk: Desk, page: gr.Blocks) -> None:
             return named | {status: gr.update(value=cards.failure(told(error)), visible=True)}
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    sent = go.click(
+    go.click(
         on_examine, [files, folder, urls, name, budget], [*outputs, files, folder, urls, name], trigger_mode="once",
         api_visibility="private", show_progress="minimal",
     )  # fmt: skip
-    sent.then(None, None, None, js=_REMEMBER, api_visibility="private")
     clock.tick(on_tick, number, outputs, **quiet)
     page.load(on_load, None, [head, *outputs], **quiet)
-
-
-_REMEMBER: Final = """() => {
-  const shown = document.querySelector("[data-batch]");
-  if (shown) history.replaceState(null, "", "?id=" + encodeURIComponent(shown.dataset.batch));
-}"""
 
 
 async def _taken(desk: Desk, paths: Sequence[str], lines: str) -> AsyncIterator[Submission | Link | Unreadable]:

@@ -156,7 +156,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         [status, *opened, questions, conversation, turns, box, url], api_name="examine", api_visibility="undocumented",
         concurrency_limit=settings.workers, show_progress="hidden", trigger_mode="once",
     )  # fmt: skip
-    examined.then(None, None, None, js=_REMEMBER, api_visibility="private")
+    examined.then(None, None, None, js=_BRING, api_visibility="private")
     gr.on(
         [ask.click, question.submit, box.submit], on_ask, [case, question, turns, box, second],
         [conversation, question, turns, box, second, *opened], api_visibility="private", show_progress="hidden",
@@ -168,9 +168,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     )  # fmt: skip
 
 
-_REMEMBER: Final = """() => {
-  const number = document.querySelector("#case-number");
-  if (number) history.replaceState(null, "", "?case=" + encodeURIComponent(number.textContent));
+_BRING: Final = """() => {
   const card = document.querySelector(".ex-error, .ex-verdict");
   if (card && innerWidth < 821) card.scrollIntoView({ block: "start" });
 }"""

@@ -109,11 +109,19 @@ document.addEventListener("paste", async (event) => {
   say("The picture was pasted.");
 });
 
+// The address leads back to the case or batch that is shown.
+const remember = (name, number) => {
+  if (!number || new URLSearchParams(location.search).get(name) === number) return;
+  history.replaceState(null, "", `?${name}=${encodeURIComponent(number)}`);
+};
+
 // The newest step and every answer are said aloud; the whole list is not read again each time.
 new MutationObserver(() => {
   const steps = document.querySelectorAll(".ex-steps li");
   const last = steps[steps.length - 1]?.textContent;
   if (last && last !== live.textContent) say(last);
+  remember("case", document.querySelector("#case-number")?.textContent);
+  remember("id", document.querySelector("[data-batch]")?.dataset.batch);
 }).observe(document.body, { childList: true, subtree: true });
 
 // A folder that is dropped on the page for many pictures is walked here: Gradio's field takes files only.
