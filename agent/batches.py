@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import case, func, select
@@ -121,7 +121,9 @@ class BatchLog:
             await session.flush()
             for position, item in enumerate(items):
                 if item.order is not None:
-                    await placed(session, log, self._queue, item.order, now)
+                    # a microsecond apart, so that the history keeps their order
+                    at = now + timedelta(microseconds=position)
+                    await placed(session, log, self._queue, item.order, at)
                 elif item.link is not None:
                     await self._queue.put(session, "fetch", f"link-{batch_id}-{position}", batch_id, position)
                 link, problem = item.link, item.problem

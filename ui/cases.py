@@ -125,11 +125,8 @@ def router(explainer: Explainer) -> APIRouter:
         report = await explainer.report(case_id)
         if sha256 not in {each.sha256 for item in report.evidence for each in item.maps}:
             raise NotFoundError("The case has no map of that name.", remedy="The evidence of its report names them.")
-        try:
-            png = await explainer.map_png(sha256)
-        except NotFoundError:
-            await explainer.see_kept(case_id)
-            raise
+        await explainer.see_kept(case_id)
+        png = await explainer.map_png(sha256)
         return Response(
             png, media_type="image/png",
             headers={"Cache-Control": "private, max-age=31536000, immutable"},

@@ -10,10 +10,9 @@ from fastapi.responses import HTMLResponse
 
 from agent.service import Explainer
 from agent.settings import Settings
-from ui import problems
 from ui.formats import claimreview
 from ui.formats.claimreview import Publisher
-from ui.problems import Problem
+from ui.submitting import errors
 
 if TYPE_CHECKING:
     from ui.formats.dossier import Dossier
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 Case = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="The case's id.")]
 _AT_ONCE: Final = 2
 """Documents that are made at a time: each holds a decoded picture."""
-
-
-def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for code in (*codes, 500)}
 
 
 def _media(kind: str) -> dict[int | str, dict[str, Any]]:
@@ -52,7 +47,7 @@ def router(settings: Settings, explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/report.html", operation_id="get_report_html", response_class=HTMLResponse,
-        responses=_errors(404, 422, 503),
+        responses=errors(404, 409, 422, 503),
     )  # fmt: skip
     async def report_html(case_id: Case) -> HTMLResponse:
         """The report as one HTML file that stands alone: pictures inside, no script, nothing loaded."""
@@ -64,7 +59,7 @@ def router(settings: Settings, explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/report.pdf", operation_id="get_report_pdf", response_class=Response,
-        responses=_errors(404, 422, 503) | _media("application/pdf"),
+        responses=errors(404, 409, 422, 503) | _media("application/pdf"),
     )  # fmt: skip
     async def report_pdf(case_id: Case) -> Response:
         """The report as a PDF that stands alone."""
@@ -76,7 +71,7 @@ def router(settings: Settings, explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/claimreview.json", operation_id="get_claimreview", response_class=LinkedData,
-        responses=_errors(404, 422, 503) | {200: {"content": {"application/ld+json": {"schema": {"type": "object"}}}}},
+        responses=errors(404, 409, 422, 503) | {200: {"content": {"application/ld+json": {"schema": {"type": "object"}}}}},
     )  # fmt: skip
     async def claim_review(case_id: Case, publisher: Annotated[Publisher, Query()]) -> LinkedData:
         """A draft of schema.org markup: ClaimReview with MediaReview, or MediaReview where no claim was given.
@@ -87,7 +82,7 @@ def router(settings: Settings, explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/bundle.zip", operation_id="get_bundle", response_class=Response,
-        responses=_errors(400, 404, 422, 503) | _media("application/zip"),
+        responses=errors(400, 404, 409, 422, 503) | _media("application/zip"),
     )  # fmt: skip
     async def bundle_zip(
         case_id: Case,

@@ -101,7 +101,8 @@ class TestCases:
         assert found == {
             "images": 1, "cases": 1, "evidence": 2, "contributions": 1, "verdicts": 1, "explanations": 1,
             "sentences": 2, "artifacts": 1, "maps": 1, "component_versions": 2, "messages": 0, "reviews": 0,
-            "revisions": 0, "api_keys": 0,
+            "revisions": 0, "api_keys": 0, "jobs": 0, "batches": 0, "batch_items": 0, "events": 0, "once": 0,
+            "purges": 0,
             "audit": 2, "audit_head": 1,
         }  # fmt: skip
         row = await look(url, lambda c: c.execute(text("SELECT width, format, frames FROM images")).one())

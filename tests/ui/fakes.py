@@ -13,7 +13,17 @@ from PIL import Image
 
 from agent import audit
 from agent.audit import Entry, Head
-from agent.service import Answer, CaseSummary, Event, Explainer, Review, Submission
+from agent.service import (
+    Answer,
+    CasePage,
+    CaseState,
+    CaseSummary,
+    Event,
+    Explainer,
+    Filters,
+    Review,
+    Submission,
+)
 from agent.settings import Settings
 from agent.verdict import (
     Artifact,
@@ -245,6 +255,23 @@ class FakeExplainer(Explainer):
             and (label is None or made.verdict.label == label)
         ]  # fmt: skip
         return found[:limit]
+
+    async def case(self, case_id: str, *, report: bool = True) -> CaseState:
+        made, _ = self._case(case_id)
+        return CaseState(
+            case_id=case_id, state="done", created_at=made.created_at, name=made.image.path, sha256=made.image.sha256,
+            report=made if report else None,
+        )  # fmt: skip
+
+    async def history(self, asked: Filters | None = None, *, limit: int = 50, cursor: str | None = None) -> CasePage:
+        wanted = asked or Filters()
+        found = await self.cases(limit=1000, before=wanted.before, sha256=wanted.sha256, label=wanted.label)
+        at = int(cursor or 0)
+        more = len(found) > at + limit
+        return CasePage(cases=tuple(found[at : at + limit]), next_cursor=str(at + limit) if more else None)
+
+    async def see_kept(self, case_id: str) -> None:
+        return
 
     async def map_png(self, sha256: str) -> bytes:
         if sha256 != MAP_SHA:

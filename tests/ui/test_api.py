@@ -63,18 +63,19 @@ async def test_a_file_is_explained(client: httpx.AsyncClient, fake: FakeExplaine
     assert fake.seen[0].data == JPEG
     assert fake.seen[0].origin == "upload"
     again = await client.get(f"/v1/cases/{body['case_id']}")
-    assert again.json() == body
+    assert again.json()["report"] == body
+    assert (again.json()["state"], again.json()["problem"]) == ("done", None)
 
 
 async def test_history_maps_and_questions(client: httpx.AsyncClient) -> None:
     cases = [(await upload(client, name=f"{n}.jpg")).json()["case_id"] for n in range(3)]
     page = (await client.get("/v1/cases", params={"limit": 2})).json()
     assert [case["case_id"] for case in page["cases"]] == [cases[2], cases[1]]
-    page = (await client.get("/v1/cases", params={"limit": 2, "before": page["next_before"]})).json()
+    page = (await client.get("/v1/cases", params={"limit": 2, "cursor": page["next_cursor"]})).json()
     assert [case["case_id"] for case in page["cases"]] == [cases[0]]
-    assert page["next_before"] is None
+    assert page["next_cursor"] is None
     assert (await client.get("/v1/cases", params={"label": "authentic"})).json()["cases"] == []
-    drawn = await client.get(f"/v1/maps/{MAP_SHA}.png")
+    drawn = await client.get(f"/v1/cases/{cases[0]}/maps/{MAP_SHA}.png")
     assert (drawn.content, drawn.headers["content-type"]) == (MAP, "image/png")
     said = await client.post(f"/v1/cases/{cases[0]}/questions", json={"question": "Where?"})
     assert said.json()["sentences"][0]["cites"] == ["patch"]
@@ -187,8 +188,9 @@ async def test_requests_that_are_refused(
 async def test_addresses_that_are_wrong(client: httpx.AsyncClient) -> None:
     refused(await client.get("/v1/cases/unknown"), 404, "not_found")
     refused(await client.get("/v1/cases/a%20b"), 422, "invalid_request")
-    refused(await client.get("/v1/maps/" + "0" * 64 + ".png"), 404, "not_found")
-    refused(await client.get("/v1/maps/abc.png"), 422, "invalid_request")
+    known = (await upload(client)).json()["case_id"]
+    refused(await client.get(f"/v1/cases/{known}/maps/{'0' * 64}.png"), 404, "not_found")
+    refused(await client.get(f"/v1/cases/{known}/maps/abc.png"), 422, "invalid_request")
     refused(await client.get("/v1/cases", params={"limit": 0}), 422, "invalid_request")
     refused(await client.post("/v1/cases/unknown/questions", json={"question": "?"}), 404, "not_found")
     refused(await client.post("/v1/cases/unknown/questions", json={"question": ""}), 422, "invalid_request")
@@ -215,8 +217,10 @@ async def test_openapi_and_its_page(client: httpx.AsyncClient) -> None:
     described = (await client.get("/openapi.json")).json()
     assert set(described["paths"]) == {
         "/v1/explanations", "/v1/cases", "/v1/cases/{case_id}", "/v1/cases/{case_id}/questions",
-        "/v1/cases/{case_id}/reviews", "/v1/maps/{sha256}.png", "/healthz", "/readyz",
+        "/v1/cases/{case_id}/reviews", "/healthz", "/readyz", "/v1/batches",
         *(f"/v1/cases/{{case_id}}/{name}" for name in ("report.html", "report.pdf", "claimreview.json", "bundle.zip")),
+        *(f"/v1/cases/{{case_id}}/{name}" for name in ("events", "purge", "maps/{sha256}.png")),
+        *(f"/v1/batches/{{batch_id}}{name}" for name in ("", "/results.csv", "/results.jsonl")),
     }  # fmt: skip
     body = described["paths"]["/v1/explanations"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}

@@ -83,7 +83,7 @@ async def test_the_routes(client: httpx.AsyncClient) -> None:
     box = {"x0": 0.1, "y0": 0.1, "x1": 0.4, "y1": 0.4}
     answer = (await client.post(f"{place}/questions", json={"question": "look here", "region": box})).json()
     assert (answer["intent"], answer["ran"], answer["revision"]) == ("box", ["faint@box1"], 2)
-    assert (await client.get(place)).json()["earlier"][0]["revision"] == 1
+    assert (await client.get(place)).json()["report"]["earlier"][0]["revision"] == 1
     said = {"kind": "override", "label": "photograph", "reviewer": "Ann", "reason": "I took it."}
     assert (await client.post(f"{place}/reviews", json=said)).json()["machine"] == report["verdict"]["label"]
     assert [each["reviewer"] for each in (await client.get(f"{place}/reviews")).json()] == ["Ann"]

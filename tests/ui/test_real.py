@@ -36,7 +36,7 @@ def test_a_picture_with_its_recipe_inside(page: Page, tmp_path: Path) -> None:
         case = page.first("#case-number").text
 
         with httpx.Client(base_url=served.address, timeout=60) as client:
-            by_chat = client.get(f"/v1/cases/{case}").json()
+            by_chat = client.get(f"/v1/cases/{case}").json()["report"]
             answer = client.post("/v1/explanations", files={"file": ("lighthouse.png", made.read_bytes())})
             by_api = answer.json()
             assert answer.status_code == 200
