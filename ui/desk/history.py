@@ -122,9 +122,9 @@ def _filters(name: str, verdict: str, first: str, last: str, path: str | None, n
         CallerError: where a day is none.
         ImageError: where the picture cannot be read.
     """
-    name = name.strip()
-    sha256 = name.lower() if _SHA256.fullmatch(name.lower()) else None
-    pdq = None
+    name, sha256, pdq = name.strip(), None, None
+    if _SHA256.fullmatch(name.lower()):
+        name, sha256 = "", name.lower()
     if path is not None:
         data = Path(path).read_bytes()
         image = SourceImage.open(data, intake.clean_name(Path(path).name), limits)
@@ -132,8 +132,7 @@ def _filters(name: str, verdict: str, first: str, last: str, path: str | None, n
     since, until = _day(first), _day(last)
     return Filters.model_validate(
         {
-            "name": name if name and sha256 is None else None,
-            "sha256": sha256, "looks_like": pdq, "similar_to": number.strip() or None,
+            "name": name or None, "sha256": sha256, "looks_like": pdq, "similar_to": number.strip() or None,
             "label": None if verdict == _ANY else verdict,
             "since": since, "before": None if until is None else until + timedelta(days=1),
         }

@@ -112,7 +112,7 @@ document.addEventListener("paste", async (event) => {
 // The address leads back to the case or batch that is shown.
 const remember = (name, number) => {
   if (!number || new URLSearchParams(location.search).get(name) === number) return;
-  history.replaceState(null, "", `?${name}=${encodeURIComponent(number)}`);
+  history.replaceState(null, "", `${location.pathname}?${name}=${encodeURIComponent(number)}`);
 };
 
 // The newest step and every answer are said aloud; the whole list is not read again each time.
