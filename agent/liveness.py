@@ -6,6 +6,7 @@ Beside a SQLite file that is told by locked files; in PostgreSQL, where other ma
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -112,7 +113,11 @@ class _Advisory:
         return bool(free)
 
     def release(self) -> None:
+        from sqlalchemy.exc import DBAPIError
+
         if self._connection is not None:
+            with contextlib.suppress(DBAPIError):  # a connection that broke has dropped its locks already
+                self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
             self._connection.close()
             self._engine.dispose()
             self._connection = None

@@ -32,7 +32,7 @@ Kind = Literal["examine", "fetch", "call_back"]
 _NAME: Final = "exposit"
 _VERSION: Final = "1"  # of the three kinds of jobs and their arguments: a process takes no jobs of another version
 _QUEUES: Final[dict[Kind, str]] = {"examine": "cases", "fetch": "links", "call_back": "callbacks"}
-_POLL_S: Final = 0.5
+_POLLS_S: Final[dict[Kind, float]] = {"examine": 0.5, "fetch": 1.0, "call_back": 1.0}
 _WATCH_S: Final = 5.0
 _DATABASE_PAUSES: Final = (1.0, 5.0, 15.0, 60.0)
 
@@ -189,8 +189,9 @@ class Duty:
         bounds: dict[Kind, int] = {"examine": self._at_once, "fetch": 4, "call_back": 8}
         for kind, bound in bounds.items():
             DBOS.register_queue(
-                _QUEUES[kind], worker_concurrency=bound, polling_interval_sec=_POLL_S, on_conflict="always_update"
-            )
+                _QUEUES[kind], worker_concurrency=bound, polling_interval_sec=_POLLS_S[kind],
+                on_conflict="always_update",
+            )  # fmt: skip
 
     async def do(self, kind: Kind, args: tuple[Any, ...]) -> None:
         """Does a job on the loop of the service."""

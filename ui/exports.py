@@ -71,7 +71,8 @@ def router(settings: Settings, explainer: Explainer) -> APIRouter:
 
     @made.get(
         "/cases/{case_id}/claimreview.json", operation_id="get_claimreview", response_class=LinkedData,
-        responses=errors(404, 409, 422, 503) | {200: {"content": {"application/ld+json": {"schema": {"type": "object"}}}}},
+        responses=errors(404, 409, 422, 503)
+        | {200: {"content": {"application/ld+json": {"schema": {"type": "object"}}}}},
     )  # fmt: skip
     async def claim_review(case_id: Case, publisher: Annotated[Publisher, Query()]) -> LinkedData:
         """A draft of schema.org markup: ClaimReview with MediaReview, or MediaReview where no claim was given.

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from agent import callbacks
+from agent.database import parse
+from agent.liveness import pulse
 from agent.once import Claimed, Kept
 from agent.service import Batch, CaseState, Explainer, Filters, Link, Submission, Unreadable
 from agent.settings import Settings
@@ -60,12 +63,13 @@ class Outside:
 
 
 @asynccontextmanager
-async def opened(home: Path, url: str, outside: Outside | None, **settings: Any) -> AsyncIterator[Explainer]:
+async def opened(
+    home: Path, url: str, outside: Outside | None, catalogue: str = "tests.agent.fake_tools:good", **settings: Any
+) -> AsyncIterator[Explainer]:
     given = Settings(
         home=home, database_url=SecretStr(url), workers=1, vlm="template", tool_timeout_s=20,
         webhook_secret=SecretStr(SECRET), **settings,
     )  # fmt: skip
-    catalogue = "tests.agent.fake_tools:good"
     async with Explainer(given, catalogue=catalogue, warm=False, eager=False, outside=outside) as explainer:
         yield explainer
 
@@ -145,6 +149,12 @@ async def test_a_batch_is_whole_whatever_is_in_it(url: str, tmp_path: Path) -> N
         assert [each.model_copy(update={"items": ()}) for each in (batch,)] == await explainer.batches()
         (told,) = await outside.told(1)
         assert (told["event"], told["counts"]["failed"]) == ("batch.done", 3)
+        explainer._parts.originals.remove(fetched.sha256)
+        explainer._parts.originals.put = lambda data: fetched.sha256  # type: ignore[method-assign]  # a purge in between
+        with pytest.raises(TryAgainError) as gone:
+            await explainer.create_batch([Submission(data=jpeg(3))])
+        assert gone.value.code == "original_gone"
+        assert len(await explainer.batches()) == 1
         for empty in ([], iter(())):
             with pytest.raises(CallerError, match="empty"):
                 await explainer.create_batch(empty)
@@ -192,6 +202,67 @@ async def test_a_file_that_ends_every_process_is_given_up(url: str, tmp_path: Pa
     async with opened(tmp_path, url, Outside()) as explainer:
         events = [event async for event in explainer.events(case.case_id)]
         assert (events[-1].kind, events[-1].data["code"]) == ("failed", "gave_up")
+
+
+async def test_a_process_that_is_stopped_hands_its_job_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+
+    async def stopped() -> None:
+        async with opened(tmp_path, url, Outside(), "tests.agent.fake_tools:unhurried") as explainer:
+            case = await explainer.enqueue(Submission(data=jpeg(1)), budget="standard", seed="s")
+            async for event in explainer.events(case.case_id):
+                if event.text.startswith("Running"):
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await stopped()
+    async with opened(tmp_path, url, None) as explainer:
+        (case,) = await explainer.cases()
+        handed_back = await explainer.case(case.case_id)
+        assert (handed_back.state, handed_back.attempts) == ("queued", 0)
+    async with opened(tmp_path, url, Outside()) as explainer:
+        last = [event async for event in explainer.events(case.case_id)][-1]
+        assert last.kind == "report"
+        assert (await explainer.case(case.case_id)).attempts == 1
+
+
+def test_who_is_alive_is_told_by_a_lock(url: str) -> None:
+    mine, other = pulse(parse(url)), pulse(parse(url))
+    name, another = "a" * 32, "b" * 32
+    mine.hold(name)
+    mine.hold(name)  # again, as it is now and then
+    other.hold(another)
+    assert not other.gone(name)
+    assert not mine.gone(another)
+    assert mine.gone("c" * 32)
+    mine.release()
+    assert other.gone(name)
+    other.release()
+
+
+async def test_upkeep_forgets_and_purges(url: str, tmp_path: Path) -> None:
+    async with opened(tmp_path, url, Outside(), retention_days=1e-9) as explainer:
+        case = await explainer.enqueue(Submission(data=jpeg(1)), budget="quick")
+        assert len([event async for event in explainer.events(case.case_id)]) > 5
+        assert explainer._duty is not None
+        duty = await explainer._duty
+        assert duty is not None
+        assert await count(explainer, "events") > 5
+        await duty._upkeep()
+        assert (await explainer.case(case.case_id)).purged
+        assert await count(explainer, "events") == 0
+        jobs = "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+        async with asyncio.timeout(20):
+            while await count(explainer, jobs, "status = 'SUCCESS'") != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await explainer._parts.line.forget(int(time.time() * 1000) + 10_000)
+        assert await count(explainer, jobs) == 0
+        assert await explainer.verify_audit() == 3
+
+
+async def count(explainer: Explainer, table: str, where: str = "1 = 1") -> int:
+    wanted = text(f"SELECT count(*) FROM {table} WHERE {where}")
+    return await explainer._parts.store.database.read(lambda session: session.scalar(wanted)) or 0
 
 
 async def test_requests_that_are_sent_again(url: str, tmp_path: Path) -> None:
