@@ -18,7 +18,9 @@ from ui import problems, scopes
 
 COOKIE: Final = "exposit_key"
 """Where a browser keeps the key that its user gave on the page `/key`."""
-_OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/key", "/key/forget"})
+_OPEN: Final = frozenset(
+    {"/healthz", "/readyz", "/docs", "/openapi.json", "/key", "/key/forget", "/manifest.json"}
+)  # a browser asks for the manifest without its cookies; only the title stands in it
 _PAGE: Final[tuple[Right, ...]] = ("read",)
 """What a key must open to see a page at all. What a page does asks for more (`ui.desk.shared.needs`)."""
 

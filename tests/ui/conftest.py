@@ -56,7 +56,7 @@ class Page:
         from selenium.webdriver.support.ui import WebDriverWait
 
         self.driver = driver
-        self.wait = WebDriverWait(driver, 25, ignored_exceptions=[StaleElementReferenceException])
+        self.wait = WebDriverWait(driver, 60, ignored_exceptions=[StaleElementReferenceException])
 
     def all(self, selector: str) -> list[WebElement]:
         """The elements of a CSS selector, as they are now."""
