@@ -160,7 +160,9 @@ class Background:
                 items.append(Item(case_id=case_id, name=plain_name(given.name), problem=given))
         if not items:
             raise CallerError("The batch is empty.", remedy="Send at least one file or address.", code="empty_batch")
-        await self._batches.create(batch_id, name, level, callback, items, most=self.settings.max_queue)
+        await self._batches.create(
+            batch_id, name, level, callback, items, most=self.settings.max_queue, present=self._parts.originals.exists
+        )
         return await self.batch(batch_id)
 
     async def batch(self, batch_id: str) -> Batch:

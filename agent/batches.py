@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,7 +22,7 @@ from agent.tables import CaseRow, storable
 from agent.trail import Trail
 from agent.verdict import Label, State
 from tools.contract import Fraction, Frozen
-from tools.errors import NotFoundError
+from tools.errors import NotFoundError, TryAgainError
 
 ITEMS_MAX: Final = 1000
 STATES: Final[tuple[State, ...]] = ("queued", "running", "done", "failed")
@@ -100,12 +100,20 @@ class BatchLog:
         self._database, self._queue = database, queue
 
     async def create(
-        self, batch_id: str, name: str, level: Level, callback_url: str | None, items: Sequence[Item], *, most: int
+        self,
+        batch_id: str,
+        name: str,
+        level: Level,
+        callback_url: str | None,
+        items: Sequence[Item],
+        *,
+        most: int,
+        present: Callable[[str], bool],
     ) -> None:
         """Puts a whole batch in line, or nothing of it. A batch of an id that is there is left as it is.
 
         Raises:
-            TryAgainError: `queue_full`.
+            TryAgainError: `queue_full`; `original_gone`, where a purge took a file in the meantime, as `present` says.
         """
         await self._queue.open()
 
@@ -121,6 +129,10 @@ class BatchLog:
             await session.flush()
             for position, item in enumerate(items):
                 if item.order is not None:
+                    if not present(item.order.sha256):  # from here on no purge takes it: that waits for the trail
+                        raise TryAgainError(
+                            "A file of the batch was just purged.", remedy="Send the batch again.", code="original_gone"
+                        )
                     # a microsecond apart, so that the history keeps their order
                     at = now + timedelta(microseconds=position)
                     await placed(session, log, self._queue, item.order, at)

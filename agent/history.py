@@ -40,7 +40,10 @@ class Filters(Frozen):
         label: Of the newest report.
         since, before: When the case was opened: not before `since`, and before `before`.
         sha256: Of the file.
+        name: Part of the file's name, whatever the case of ASCII letters.
         similar_to: A case: leaves the cases of its file, and of files that look like it.
+        looks_like: A perceptual hash (PDQ): leaves the cases of files that look like it, and, beside `sha256`, of that
+            very file too.
         claim: Words in what is said of the picture, whatever the case of ASCII letters.
         waiting: Only those that a person should look at and nobody has.
     """
@@ -50,7 +53,9 @@ class Filters(Frozen):
     since: datetime | None = None
     before: datetime | None = None
     sha256: str | None = None
+    name: str | None = None
     similar_to: str | None = None
+    looks_like: str | None = None
     claim: str | None = None
     waiting: bool = False
 
@@ -149,8 +154,13 @@ async def _narrowed(session: AsyncSession, wanted: Select[Any], asked: Filters) 
         wanted = wanted.where(CaseRow.created_at < asked.before)
     if asked.since is not None:
         wanted = wanted.where(CaseRow.created_at >= asked.since)
-    if asked.sha256 is not None:
+    if asked.looks_like is not None:
+        alike = await similar.files_like(session, asked.sha256 or "", asked.looks_like)
+        wanted = wanted.where(CaseRow.image_sha256.in_(list(alike)))
+    elif asked.sha256 is not None:
         wanted = wanted.where(CaseRow.image_sha256 == asked.sha256)
+    if asked.name is not None:
+        wanted = wanted.where(CaseRow.name.icontains(asked.name, autoescape=True))
     if asked.label is not None:
         wanted = wanted.where(newest_label() == asked.label)
     if asked.state is not None:

@@ -92,9 +92,9 @@ def create_app(
         raise HTTPException(404, "There is nothing under this address.")
 
     if chat:
-        from ui.chat import mount
+        from ui.desk.site import mount
 
-        mount(app, settings, explainer, fetch_rules)
+        mount(app, settings, explainer, fetch_rules, guarded=guarded)
     app.add_middleware(RateLimit, rate=settings.rate)
     if guarded:
         app.add_middleware(KeyGuard, keys=explainer.keys)

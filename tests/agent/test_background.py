@@ -149,6 +149,12 @@ async def test_a_batch_is_whole_whatever_is_in_it(url: str, tmp_path: Path) -> N
         assert [each.model_copy(update={"items": ()}) for each in (batch,)] == await explainer.batches()
         (told,) = await outside.told(1)
         assert (told["event"], told["counts"]["failed"]) == ("batch.done", 3)
+        explainer._parts.originals.remove(fetched.sha256)
+        explainer._parts.originals.put = lambda data: fetched.sha256  # type: ignore[method-assign]  # a purge in between
+        with pytest.raises(TryAgainError) as gone:
+            await explainer.create_batch([Submission(data=jpeg(3))])
+        assert gone.value.code == "original_gone"
+        assert len(await explainer.batches()) == 1
         for empty in ([], iter(())):
             with pytest.raises(CallerError, match="empty"):
                 await explainer.create_batch(empty)

@@ -92,8 +92,9 @@ class Page:
         self.driver.save_screenshot(str(folder / name))
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+@contextmanager
+def driven(folder: Path) -> Iterator[Page]:
+    """A browser of its own, with its profile in `folder`; the test is skipped where none is installed."""
     if not (CHROMIUM.exists() and DRIVER.exists()):
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
     from selenium import webdriver
@@ -103,10 +104,18 @@ def page(tmp_path: Path) -> Iterator[Page]:
     for flag in (
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
         "--disable-background-networking", "--disable-component-update", "--window-size=1280,1400",
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={folder / 'profile'}",
     ):  # fmt: skip
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield Page(driver)
-    driver.quit()
+    try:
+        yield Page(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    with driven(tmp_path) as made:
+        yield made

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from agent.keys import Key, Keys
 from agent.service import Decision, Review
@@ -87,12 +87,13 @@ async def test_without_a_good_key_nothing_is_open_but_health(client: httpx.Async
         refused(await client.get("/v1/cases", headers=sent), 401, "key_unknown")
     for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
         assert (await client.get(path)).status_code == 200
-    page = await client.get("/")
-    refused(page, 401, "key_needed")
-    assert page.headers["www-authenticate"].startswith("Basic")
+    refused(await client.get("/"), 401, "key_needed")
+    page = await client.get("/review?case=a", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/key?to=%2Freview%3Fcase%3Da")
     assert (await client.get("/v1/cases", headers=bearer(text))).status_code == 200
-    basic = base64.b64encode(f"me:{text}".encode()).decode()
-    assert (await client.get("/v1/cases", headers={"Authorization": f"Basic {basic}"})).status_code == 200
+    kept = {"Cookie": f"exposit_key={text}"}
+    assert (await client.get("/v1/cases", headers=kept)).status_code == 200
+    refused(await client.get("/v1/cases", headers=kept | bearer("x")), 401, "key_unknown")
     await guarded.keys.revoke(made.id)
     refused(await client.get("/v1/cases", headers=bearer(text)), 401, "key_unknown")
 
@@ -148,6 +149,7 @@ def test_when_keys_are_asked_for(keys: str, host: str, asked: bool) -> None:
 def test_what_is_not_known_needs_most() -> None:
     assert needed("POST", "/v1/anything") == needed("DELETE", "/v1/cases/a") == ("admin",)
     assert needed("POST", "/v1/cases/a/b/questions") == ("admin",)
-    assert needed("GET", "//v1/cases") == needed("POST", "/gradio_api/x") == ("read", "submit", "review")
-    assert presented("Basic !!!") is None
-    assert presented("") is None
+    assert needed("GET", "//v1/cases") == needed("POST", "/gradio_api/x") == ("read",)
+    assert presented(Headers({"Authorization": "Basic bWU6a2V5"})) is None
+    assert presented(Headers({"Cookie": "exposit_key="})) is None
+    assert presented(Headers()) is None

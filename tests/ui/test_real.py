@@ -33,7 +33,7 @@ def test_a_picture_with_its_recipe_inside(page: Page, tmp_path: Path) -> None:
         page.ask("Why?")
         page.see("#talk", "a lighthouse")
         page.save("chat-real.png", 1280, 2400)
-        case = page.first("#case input, #case textarea").get_attribute("value")
+        case = page.first("#case-number").text
 
         with httpx.Client(base_url=served.address, timeout=60) as client:
             by_chat = client.get(f"/v1/cases/{case}").json()["report"]

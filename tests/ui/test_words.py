@@ -10,12 +10,18 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from agent.verdict import Contribution, Label, Report, Sentence, Similar, Stability
+from agent.answering import WhatIf
+from agent.keys import Key
+from agent.service import Answer, Batch, BatchItem, CaseSummary, Message, Problem, Review
+from agent.verdict import Contribution, Label, Report, SecondLook, Sentence, Similar, Stability
 from tests.conftest import encoded, picture
 from tests.ui.fakes import report as make
 from tools.errors import ImageError
 from tools.image import SourceImage
-from ui import cards, words
+from ui import words
+from ui.desk import batch, cards, listing, sentences, table, talk
+from ui.desk.shared import heading
+from ui.desk.stage import stage
 from ui.report import markdown, plain, show
 
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -98,29 +104,77 @@ def test_hostile_text_stays_text_on_the_page() -> None:
     report = reported()
     verdict = report.verdict.model_copy(update={"not_examined": (HOSTILE,), "abstained_because": HOSTILE})
     image = report.image.model_copy(update={"path": HOSTILE, "notes": (HOSTILE,)})
-    sentences = tuple(one.model_copy(update={"text": HOSTILE, "cites": (HOSTILE,)}) for one in report.explanation)
+    told = tuple(one.model_copy(update={"text": HOSTILE, "cites": (HOSTILE,)}) for one in report.explanation)
     evidence = tuple(
         one.model_copy(update={"abstained_because": HOSTILE, "limits": (HOSTILE,), "id": HOSTILE, "version": HOSTILE})
         for one in report.evidence
     )
     artifacts = tuple(one.model_copy(update={"text": HOSTILE, "evidence_id": HOSTILE}) for one in report.artifacts)
+    look = SecondLook(
+        kind="half", scores={}, silent={"a": HOSTILE}, label="edited", p_generated=0.5, p_edited=None,
+        likelihood_ratio={}, flips=False,
+    )  # fmt: skip
+    steady = Stability(judged=False, because=HOSTILE, looks=(look,))
     bad = report.model_copy(
         update={
-            "verdict": verdict, "image": image, "explanation": sentences, "evidence": evidence, "artifacts": artifacts
+            "verdict": verdict, "image": image, "explanation": told, "evidence": evidence, "artifacts": artifacts,
+            "stability": steady,
         }
     )  # fmt: skip
     error = ImageError(HOSTILE, remedy=HOSTILE, code=HOSTILE)
+    at = report.created_at
+    said = Review(
+        case_id="a", at=at, reviewer=HOSTILE, kind="annotate", label=None, reason=HOSTILE, revision=1,
+        machine="generated",
+    )  # fmt: skip
+    answer = Answer(
+        case_id="a", question=HOSTILE, sentences=bad.explanation[:1], dropped=1, answered_by=bad.explained_by,
+        notes=(HOSTILE,), what_if=(WhatIf(kind="document", text=HOSTILE),),
+    )  # fmt: skip
+    message = Message(case_id="a", at=at, role="assistant", text=HOSTILE, cites=(HOSTILE,), writer=None)
+    case = CaseSummary(
+        case_id="a", created_at=at, status="done", name=HOSTILE, sha256="0" * 64, label="edited", p_generated=0.5
+    )
+    failed = case.model_copy(update={"status": "failed", "error": HOSTILE})
+    problem = Problem(code="x", message=HOSTILE)
+    item = BatchItem(position=0, name=HOSTILE, url=HOSTILE, state="failed", case_id=None, problem=problem)
+    counts = {"queued": 0, "running": 0, "done": 0, "failed": 1}
+    many = Batch(
+        id="a", name=HOSTILE, created_at=at, budget="quick", state="done", total=1, counts=counts, items=(item,)
+    )
+    key = Key(id="a", name=HOSTILE, scopes=("read",), created_at=at, revoked_at=None)
     pages = (
-        cards.verdict(bad, [HOSTILE]), cards.explanation(bad), cards.evidence(bad), cards.legend(bad),
-        cards.failure(error), cards.running([HOSTILE]),
+        cards.verdict(bad, [HOSTILE], [said]), cards.strip(bad), sentences.explanation(bad), table.evidence(bad),
+        stage(bad), cards.failure(error), cards.running([HOSTILE], [HOSTILE]), cards.notice(HOSTILE),
+        talk.asked(HOSTILE, HOSTILE, HOSTILE), talk.answered(bad, answer, 1), talk.failed(error),
+        "".join(talk.remembered([message])), listing.rows([case, failed], "/?case="), batch.progress(many),
+        batch.listed([many], ""), heading("", key),
     )  # fmt: skip
     for page in pages:
         assert "&lt;img" in page
-        assert "<img" not in page
+        assert "<img src=x" not in page
         assert not set("{}$`") & set(page)
         parsed = Tags()
         parsed.feed(page)
-        assert not parsed.found & {"img", "script", "onerror"}
+        assert not parsed.found & {"script", "onerror"}
+
+
+def test_a_sentence_leads_to_the_places_that_it_speaks_of() -> None:
+    report = reported()
+    quoting, silent, other = report.explanation[1], report.explanation[0], report.explanation[3]
+    assert sentences.marks_of(report, quoting) == [1]
+    assert sentences.marks_of(report, silent) == [1]  # it quotes nothing, and its tool marked one place
+    assert sentences.marks_of(report, other) == []
+    opened = sentences.sentence(report, quoting, "a")
+    assert "<dt>ratio</dt><dd>0.41</dd>" in opened
+    assert "multiplies the odds by 4.3" in opened
+
+
+def test_what_weighs_most_stands_first_and_who_abstained_last() -> None:
+    page = table.evidence(reported())
+    order = ["patch", "splice", "frequency", "compression", "provenance"]
+    assert sorted(order, key=lambda name: page.index(f'data-evidence="{name}"')) == order
+    assert page.count("<strong>Abstained</strong>") == 1
 
 
 def test_hostile_text_stays_text_in_markdown() -> None:
@@ -138,10 +192,11 @@ def test_second_looks_and_earlier_cases_stand_beside_the_verdict_once_on_every_f
         update={"stability": steady, "similar": (before,), "similar_because": "", "unrecorded": ""}
     )
     seen = "Seen before: nearly the same picture (7 of 256 bits differ), in case old-1"
-    for face in (printed(told), cards.verdict(told), markdown(told).replace("\\", "")):
+    page = cards.verdict(told) + cards.strip(told)
+    for face in (printed(told), page, markdown(told).replace("\\", "")):
         assert face.count(seen) == 1
         assert face.count("points the same way each time") == 1
-    assert "&lt;it&gt;" in cards.verdict(told)
+    assert "&lt;it&gt;" in page
     lost = report.model_copy(update={"similar_because": "The database is locked."})
     assert "Earlier cases were not looked through: The database is locked." in printed(lost)
 
