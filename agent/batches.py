@@ -137,7 +137,9 @@ class BatchLog:
                     at = now + timedelta(microseconds=position)
                     await placed(session, log, self._queue, item.order, at)
                 elif item.link is not None:
-                    await self._queue.put(session, "fetch", f"link-{batch_id}-{position}", batch_id, position)
+                    await self._queue.put(
+                        session, "fetch", f"link-{batch_id}-{position}", batch_id, position, rank=1 + position
+                    )
                 link, problem = item.link, item.problem
                 session.add(
                     BatchItemRow(

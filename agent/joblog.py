@@ -78,7 +78,12 @@ class Step(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A case to be opened and examined in the background. Its original is stored already."""
+    """A case to be opened and examined in the background. Its original is stored already.
+
+    Attributes:
+        rank: Its rank in the queue: 0 for a picture by itself; in a batch its place from 1, so that batches that were
+            handed in together share the workers, and a single picture waits for none of them.
+    """
 
     case_id: str
     name: str
@@ -90,6 +95,7 @@ class Order:
     stakes: Stakes
     callback_url: str | None = None
     batch_id: str | None = None
+    rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +289,7 @@ async def placed(session: AsyncSession, log: Trail, queue: Queue, order: Order, 
         )
     )  # fmt: skip
     await session.flush()
-    await queue.put(session, "examine", f"case-{order.case_id}", order.case_id)
+    await queue.put(session, "examine", f"case-{order.case_id}", order.case_id, rank=order.rank)
 
 
 async def room(session: AsyncSession, more: int, most: int) -> None:

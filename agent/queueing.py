@@ -66,12 +66,25 @@ class Queue:
                         code="database_away",
                     ) from error
 
-    async def put(self, session: AsyncSession, kind: Kind, job_id: str, *args: Any, delay_s: float = 0.0) -> None:
-        """Puts a job in line within the caller's transaction. A job of an id that was ever put is put only once."""
+    async def put(
+        self, session: AsyncSession, kind: Kind, job_id: str, *args: Any, delay_s: float = 0.0, rank: int = 0
+    ) -> None:
+        """Puts a job in line within the caller's transaction. A job of an id that was ever put is put only once.
+
+        Args:
+            session: The transaction.
+            kind: What is to be done.
+            job_id: The job's own name.
+            args: Passed to the job: texts and numbers.
+            delay_s: Seconds before it may be taken.
+            rank: Jobs of a lower rank are taken first, and of one rank the older ones.
+        """
         if self._client is None:
             raise RuntimeError("the queue was not opened")
         client = self._client
         options: Any = {"queue_name": _QUEUES[kind], "workflow_name": kind, "workflow_id": job_id}
+        if rank:
+            options["priority"] = rank
         if delay_s:
             options["delay_seconds"] = delay_s
         connection = await session.connection()
