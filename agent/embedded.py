@@ -19,6 +19,7 @@ from agent.outline import Point
 from agent.prompt import (
     PROMPT_VERSION,
     Look,
+    Message,
     Spoken,
     look_messages,
     parse,
@@ -186,26 +187,30 @@ class EmbeddedVision:
     async def _sentences(
         self, points: Sequence[Point], question: str | None, tell: Tell | None
     ) -> tuple[Sentence, ...]:
-        told, loop = Told(points, tell), asyncio.get_running_loop()
+        told = Told(points, tell)
         for first, some in outline.turns(points):
             asked = [sentence_messages(point.line, point.manner, question) for point in some]
-
-            def heard(number: int, text: str, first: int = first) -> None:
-                loop.call_soon_threadsafe(told.came, first + number, text)
-
-            written = await self._in_thread(
-                lambda halted, asked=asked, heard=heard: self._model.write(
-                    asked,
-                    form_of(Spoken),
-                    max_new_tokens=LONGEST_SENTENCE,
-                    timeout_s=self._timeout_s,
-                    tell=heard,
-                    halted=halted,
-                )
-            )
-            for number, each in enumerate(written, first):
+            for number, each in enumerate(await self._spoken(asked, first, told), first):
                 told.came(number, each.text)
         return told.whole()
+
+    async def _spoken(self, asked: list[list[Message]], first: int, told: Told) -> list[Written]:
+        """Replies with a sentence each; `told` hears of every one as it ends, numbered from `first` on."""
+        loop = asyncio.get_running_loop()
+
+        def heard(number: int, text: str) -> None:
+            loop.call_soon_threadsafe(told.came, first + number, text)
+
+        return await self._in_thread(
+            lambda halted: self._model.write(
+                asked,
+                form_of(Spoken),
+                max_new_tokens=LONGEST_SENTENCE,
+                timeout_s=self._timeout_s,
+                tell=heard,
+                halted=halted,
+            )
+        )
 
     async def _in_thread(self, work: Callable[[threading.Event], list[Written]]) -> list[Written]:
         """Runs `work` off the event loop; where the caller is cancelled, the model stops at its next token."""

@@ -78,9 +78,7 @@ class Point:
 def explanation(
     verdict: Verdict, evidence: Sequence[Evidence], contributions: Sequence[Contribution] = ()
 ) -> tuple[Point, ...]:
-    """The points of an explanation: the answer, reasons for and against by their weight, what disagrees, what else was
-    seen, limits.
-    """
+    """The points of an explanation: the answer, reasons for it, reasons against it, conflicts, context, limits."""
     told = told_first(evidence, contributions)
     asked, p, _ = asked_of(verdict)
     sides: dict[Role, list[Point]] = {"reason": [], "against": [], "context": []}
@@ -89,9 +87,8 @@ def explanation(
         if finding is None:
             continue
         if weight is not None:
-            role: Role = (
-                "context" if weight.target != asked else "reason" if (weight.llr > 0) == (p >= 0.5) else "against"
-            )
+            role: Role = "reason" if (weight.llr > 0) == (p >= 0.5) else "against"
+            role = role if weight.target == asked else "context"
             if sum(map(len, sides.values())) < MOST_WEIGHED and len(sides[role]) < MOST_ON_A_SIDE:
                 sides[role].append(_weighed(item, weight, finding, role))
         elif item.claims or item.detector == "stability":

@@ -263,9 +263,7 @@ class ServedVision:
 
         async def every() -> None:
             for first, some in outline.turns(points):
-                async with asyncio.TaskGroup() as together:
-                    for number, point in enumerate(some, first):
-                        together.create_task(write(number, point))
+                await asyncio.gather(*(write(number, point) for number, point in enumerate(some, first)))
 
         await self._guarded(every())
         return told.whole()

@@ -175,10 +175,11 @@ def _order(rows: Sequence[Row], seed: int, looks: float | None = None) -> Iterat
 
     if looks is None:
         yield from passes(rows)
-    seen = passes([row for row in rows if row.task == "look"])
-    told = passes([row for row in rows if row.task != "look"])
-    while True:
-        yield next(seen if rng.random() < looks else told)
+    else:
+        seen = passes([row for row in rows if row.task == "look"])
+        told = passes([row for row in rows if row.task != "look"])
+        while True:
+            yield next(seen if rng.random() < looks else told)
 
 
 def train(
