@@ -78,23 +78,31 @@ def read(file: Path) -> list[Told]:
 
 
 def by_model(model: Llava) -> Narrate:
-    """Narrates with a model in process, several sentences side by side, with the requests and form of the service."""
+    """Narrates with a model in process, several sentences side by side, with the requests and form of the service.
+
+    The same request gives the same sentence (decoding is greedy), so that each is made once.
+    """
+    known: dict[tuple[str, str], str] = {}
 
     def narrate(cases: Sequence[Told]) -> list[Explained]:
         outlines = [explanation(each.verdict, each.evidence, each.contributions) for each in cases]
-        told = [Gathered(points, None) for points in outlines]
-        todo = [(case, number, point) for case, points in enumerate(outlines) for number, point in enumerate(points)]
-        todo.sort(key=lambda row: len(row[2].line))  # so that little is padded
+        wanted = {(point.line, point.manner) for points in outlines for point in points}
+        todo = sorted(wanted - known.keys(), key=lambda each: (len(each[0]), each))  # so that little is padded
         for begin in range(0, len(todo), _BATCH):
             some = todo[begin : begin + _BATCH]
-            asked = [sentence_messages(point.line, point.manner) for _, _, point in some]
             begun = time.monotonic()
+            asked = [sentence_messages(line, manner) for line, manner in some]
             written = model.write(asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200)
-            for (case, number, _), each in zip(some, written, strict=True):
-                told[case].came(number, each.text)
-            done = min(begin + _BATCH, len(todo))
+            known.update(zip(some, (each.text for each in written), strict=True))
+            done = begin + len(some)
             print(f"{done} of {len(todo)} sentences, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
-        return [each.whole() for each in told]
+        told = []
+        for points in outlines:
+            gathered = Gathered(points, None)
+            for number, point in enumerate(points):
+                gathered.came(number, known[point.line, point.manner])
+            told.append(gathered.whole())
+        return told
 
     return narrate
 

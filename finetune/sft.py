@@ -2,6 +2,8 @@
 
     python -m finetune.sft --base FOLDER --rows ROWS.jsonl [--tokens TOKENS.safetensors] --out RUN --minutes 40
     python -m finetune.sft --base Qwen/Qwen2-VL-2B-Instruct --rows ROWS.jsonl --out RUN --minutes 40
+    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --from-adapter RUN/adapter \\
+        --projector PROJECTOR.safetensors --looks 0.15 --steps 700 --minutes 600 --rate 6e-4 --out NEXT
 
 `--base` is any vision-language model that transformers loads by `AutoModelForImageTextToText`: the model that
 `agent.models.compose` wrote, or one of a hub by name. A row's picture is a file, read by the model's own processor; for
@@ -9,7 +11,8 @@ the composed model the projector's inputs may be cached instead (`finetune.data`
 
 One sequence at a time, without padding, gradients gathered over `--gather` of them: on a CPU a batch saves nothing.
 The base is held in bfloat16, the adapter in float32. The run folder holds the adapter as peft writes it, the curve, and
-the optimizer's state; a run that was cut short goes on from there with `--resume`.
+the optimizer's state; a run that was cut short goes on from there with `--resume`. Where `--steps` ends a run and not
+`--minutes`, the same command gives the same rows in the same order.
 """
 
 from __future__ import annotations
