@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import models, seeing
+from agent import models, outline, seeing
 from agent.forms import form_of
+from agent.outline import Point
 from agent.prompt import (
     PROMPT_VERSION,
     Look,
     Message,
-    Narration,
-    answer_messages,
+    Spoken,
     look_messages,
-    narrate_messages,
     parse,
-    salvage,
+    sentence_messages,
 )
 from agent.seeing import Looked
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
 from agent.views import View, views
-from agent.vision import LONGEST_ANSWER, LONGEST_LOOK, LONGEST_NARRATION, Tell, Told
+from agent.vision import LONGEST_LOOK, LONGEST_SENTENCE, Tell, Told
 from tools.contract import Evidence, Region
 from tools.errors import ModelServerError
 from tools.image import DEFAULT_LIMITS, Limits
@@ -132,13 +131,13 @@ class EmbeddedVision:
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation; `tell` is given each sentence as it closes."""
-        return await self._sentences(narrate_messages(verdict, evidence, contributions), LONGEST_NARRATION, tell)
+        """Writes the explanation; `tell` is given each sentence as it ends."""
+        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """Answers a question from the case."""
-        messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
-        return await self._sentences(messages, LONGEST_ANSWER, tell)
+        points = outline.reply(report.verdict, report.evidence, report.contributions, question)
+        return await self._sentences(points, question, tell)
 
     async def close(self) -> None:
         """Lets the model go."""
@@ -185,23 +184,33 @@ class EmbeddedVision:
             )
         return [Looked(parse(each.text, Look), each.p) for each in written]
 
-    async def _sentences(self, messages: list[Message], longest: int, tell: Tell | None) -> tuple[Sentence, ...]:
-        told, loop = Told(tell), asyncio.get_running_loop()
+    async def _sentences(
+        self, points: Sequence[Point], question: str | None, tell: Tell | None
+    ) -> tuple[Sentence, ...]:
+        told = Told(points, tell)
+        for first, some in outline.turns(points):
+            asked = [sentence_messages(point.line, point.manner, question) for point in some]
+            for number, each in enumerate(await self._spoken(asked, first, told), first):
+                told.came(number, each.text)
+        return told.whole()
 
-        def heard(text: str) -> None:
-            loop.call_soon_threadsafe(told.so_far, salvage(text))
+    async def _spoken(self, asked: list[list[Message]], first: int, told: Told) -> list[Written]:
+        """Replies with a sentence each; `told` hears of every one as it ends, numbered from `first` on."""
+        loop = asyncio.get_running_loop()
 
-        (written,) = await self._in_thread(
+        def heard(number: int, text: str) -> None:
+            loop.call_soon_threadsafe(told.came, first + number, text)
+
+        return await self._in_thread(
             lambda halted: self._model.write(
-                [messages],
-                form_of(Narration),
-                max_new_tokens=longest,
+                asked,
+                form_of(Spoken),
+                max_new_tokens=LONGEST_SENTENCE,
                 timeout_s=self._timeout_s,
                 tell=heard,
                 halted=halted,
             )
         )
-        return told.whole(salvage(written.text))
 
     async def _in_thread(self, work: Callable[[threading.Event], list[Written]]) -> list[Written]:
         """Runs `work` off the event loop; where the caller is cancelled, the model stops at its next token."""

@@ -22,7 +22,7 @@ from tools.errors import ModelServerError
 if TYPE_CHECKING:
     import torch
 
-LONGEST_PROMPT = 3072
+LONGEST_PROMPT = 1536
 """Tokens of a prompt, those of the picture included; the server reads as many."""
 
 
@@ -77,7 +77,7 @@ class Llava:
         watch: str | None = None,
         max_new_tokens: int,
         timeout_s: float,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[int, str], None] = lambda number, text: None,
         halted: threading.Event | None = None,
     ) -> list[Written]:
         """Replies to each of several requests, decoded side by side.
@@ -89,7 +89,7 @@ class Llava:
             watch: Name of the field whose value's probability is read.
             max_new_tokens: Longest reply, in tokens.
             timeout_s: Seconds that decoding may take.
-            tell: Is told the first reply as far as it goes, whenever an object of it closes.
+            tell: Is told the number of each request and its reply, as soon as that is whole.
             halted: Ends the work early once it is set.
 
         Raises:
@@ -113,8 +113,8 @@ class Llava:
             def over(ids: torch.Tensor, scores: object, **more: object) -> torch.Tensor:
                 import torch
 
-                if b"}" in vocabulary.spelling(int(ids[0, -1])):
-                    tell(str(processor.tokenizer.decode(ids[0, length:], skip_special_tokens=True)))
+                for number in course.ended(ids):
+                    tell(number, str(processor.tokenizer.decode(ids[number, length:], skip_special_tokens=True)))
                 late = time.monotonic() > ends or (halted is not None and halted.is_set())
                 return torch.full((len(ids),), late, dtype=torch.bool)
 
@@ -159,6 +159,7 @@ class _Course:
         self._watched = form.words.get(watch, set()) if watch is not None else set()
         self._end_token = end_token
         self._states = [form.start] * rows
+        self._ended: set[int] = set()
         self._read = length
         self.p: list[float | None] = [None] * rows
 
@@ -178,6 +179,13 @@ class _Course:
                 spelt = (self._vocabulary.spelling(int(token)).decode("ascii") for token in allowed)
                 self.p[row] = share(zip(spelt, chances.tolist(), strict=True))
         return kept
+
+    def ended(self, ids: torch.Tensor) -> list[int]:
+        """Numbers of the replies that became whole since this was last asked."""
+        self._follow(ids)
+        new = [row for row, state in enumerate(self._states) if state == self._form.end and row not in self._ended]
+        self._ended.update(new)
+        return new
 
     def final(self, ids: torch.Tensor) -> list[int]:
         """The states after all tokens of `ids`."""

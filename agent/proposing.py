@@ -11,7 +11,8 @@ from typing import Final, Literal, cast
 
 from pydantic import Field, create_model
 
-from agent.prompt import Message, Reply, evidence_lines, fence
+from agent.outline import explanation
+from agent.prompt import Message, Reply, fence
 from agent.verdict import PlanStep, Verdict
 from tools.contract import Evidence
 
@@ -39,7 +40,7 @@ def proposal_of(names: Sequence[str]) -> type[Proposal]:
 
 def proposal_messages(verdict: Verdict, evidence: Sequence[Evidence], options: Sequence[PlanStep]) -> list[Message]:
     """The request for proposals. Names are our own; places and evidence are fenced."""
-    case = "\n".join(evidence_lines(verdict, evidence))
+    case = "\n".join(point.line for point in explanation(verdict, evidence))
     offered = "\n".join(
         f"- {step.tool} ({step.cost:g} units)" + (f" at the {step.region.place}" if step.region is not None else "")
         for step in options

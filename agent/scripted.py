@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.verdict import Contribution, Report, Sentence, Verdict, Writer
-from agent.vision import Tell, Told
+from agent.vision import Tell
 from tools.contract import Evidence
 from tools.errors import ModelServerError
 
@@ -59,13 +59,13 @@ class ScriptedVision:
     ) -> tuple[Sentence, ...]:
         """What it was told to write."""
         self._fail()
-        return Told(tell).whole(self._narration)
+        return _told(self._narration, tell)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """What it was told to answer."""
         self.asked.append(question)
         self._fail()
-        return Told(tell).whole(self._reply)
+        return _told(self._reply, tell)
 
     async def close(self) -> None:
         """Notes that it was closed."""
@@ -74,3 +74,12 @@ class ScriptedVision:
     def _fail(self) -> None:
         if self._fails is not None:
             raise self._fails
+
+
+def _told(sentences: tuple[Sentence, ...], tell: Tell | None) -> tuple[Sentence, ...]:
+    if not sentences:
+        raise ModelServerError("There is nothing to say.", code="model_reply")
+    for each in sentences:
+        if tell is not None:
+            tell(each)
+    return sentences

@@ -10,29 +10,28 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from agent import seeing
+from agent import outline, seeing
+from agent.outline import Point
 from agent.prompt import (
     PROMPT_VERSION,
     Look,
     Message,
-    Narration,
     Reply,
-    answer_messages,
+    Spoken,
     look_messages,
-    narrate_messages,
     parse,
     response_format,
-    salvage,
+    sentence_messages,
 )
 from agent.proposing import LONGEST_PROPOSAL, proposal_messages, proposal_of
 from agent.seeing import Looked
 from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
 from agent.views import SIDE, View, views
-from agent.vision import LONGEST_ANSWER, LONGEST_LOOK, LONGEST_NARRATION, Tell, Told
+from agent.vision import LONGEST_LOOK, LONGEST_SENTENCE, Tell, Told
 from tools.contract import Evidence, Region
 from tools.errors import ConfigurationError, ModelServerError
 from tools.image import DEFAULT_LIMITS, Limits
@@ -198,13 +197,13 @@ class ServedVision:
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation; `tell` is given each sentence as it closes."""
-        return await self._sentences(narrate_messages(verdict, evidence, contributions), LONGEST_NARRATION, tell)
+        """Writes the explanation; `tell` is given each sentence as it comes."""
+        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """Answers a question from the case."""
-        messages = answer_messages(report.verdict, report.evidence, report.contributions, question)
-        return await self._sentences(messages, LONGEST_ANSWER, tell)
+        points = outline.reply(report.verdict, report.evidence, report.contributions, question)
+        return await self._sentences(points, question, tell)
 
     async def propose(
         self, verdict: Verdict, evidence: tuple[Evidence, ...], options: tuple[PlanStep, ...]
@@ -251,19 +250,23 @@ class ServedVision:
             )
         return Looked(parse(choice.message.content or "", Look), _probability(choice.logprobs))
 
-    async def _sentences(self, messages: list[Message], longest: int, tell: Tell | None) -> tuple[Sentence, ...]:
+    async def _sentences(
+        self, points: Sequence[Point], question: str | None, tell: Tell | None
+    ) -> tuple[Sentence, ...]:
         await self.connect()
-        told = Told(tell)
+        told = Told(points, tell)
 
-        async def heard() -> str:
-            text = ""
-            async for more in self._stream(messages, longest):
-                text += more
-                if "}" in more:
-                    told.so_far(salvage(text))
-            return text
+        async def write(number: int, point: Point) -> None:
+            messages = sentence_messages(point.line, point.manner, question)
+            choice = await self._complete(messages, Spoken, LONGEST_SENTENCE)
+            told.came(number, choice.message.content or "")
 
-        return told.whole(salvage(await self._guarded(heard())))
+        async def every() -> None:
+            for first, some in outline.turns(points):
+                await asyncio.gather(*(write(number, point) for number, point in enumerate(some, first)))
+
+        await self._guarded(every())
+        return told.whole()
 
     async def _complete(
         self, messages: list[Message], reply: type[Reply] | None, max_tokens: int, *, logprobs: bool = False
@@ -273,13 +276,6 @@ class ServedVision:
         if not done.choices:
             raise ModelServerError("The model server sent no reply.", remedy="Try again.", code="model_reply")
         return done.choices[0]
-
-    async def _stream(self, messages: list[Message], max_tokens: int) -> AsyncIterator[str]:
-        request = self._request(messages, Narration, max_tokens)
-        async with await self._open().chat.completions.create(**request, stream=True) as chunks:
-            async for chunk in chunks:
-                if chunk.choices and chunk.choices[0].delta.content:
-                    yield chunk.choices[0].delta.content
 
     def _request(self, messages: list[Message], reply: type[Reply] | None, max_tokens: int) -> dict[str, Any]:
         form: dict[str, Any] = {"response_format": response_format(reply)} if reply is not None else {}

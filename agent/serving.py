@@ -25,7 +25,7 @@ from typing import BinaryIO, Final
 from agent import keeper, metrics
 from agent.llava import LONGEST_PROMPT
 from agent.telemetry import log
-from agent.vision import LONGEST_NARRATION
+from agent.vision import LONGEST_LOOK
 from tools.errors import ExpositError, ModelServerError
 
 ENVIRONMENT: Final = Path(__file__).resolve().parent.parent / ".venv-vllm"
@@ -75,7 +75,7 @@ def command(python: Path, model: Model, socket: Path) -> list[str]:
         *(f"{name}={folder}" for name, folder in model.adapters.items()),
         # On a CPU float32, as the model in process: both then give the same numbers. GPUs' attention wants 16 bits.
         *(("--dtype", "float32") if on_cpu else ("--dtype", "bfloat16", "--gpu-memory-utilization", "0.25")),
-        "--enforce-eager", "--max-model-len", str(LONGEST_PROMPT + LONGEST_NARRATION),
+        "--enforce-eager", "--max-model-len", str(LONGEST_PROMPT + LONGEST_LOOK),
         "--max-num-seqs", str(_CASES), "--limit-mm-per-prompt", json.dumps({"image": 1}),
         # Without this a grammar allows any white space, and a small model can write nothing else.
         "--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),

@@ -7,20 +7,21 @@ process) and `agent.scripted` (fixed replies, for tests). `agent.voices` chooses
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
+from agent.outline import Point
+from agent.prompt import Spoken, clean, parse
 from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
 from tools.contract import Evidence, Region
 from tools.errors import ModelServerError
 
 LONGEST_LOOK: Final = 400
-LONGEST_NARRATION: Final = 900
-LONGEST_ANSWER: Final = 500
-"""Tokens of one reply. What a longer one had closed by then is kept; nothing is said of the rest."""
+LONGEST_SENTENCE: Final = 200
+"""Tokens of one reply. A sentence that is longer is left out."""
 
 Tell = Callable[[Sentence], None]
-"""Is given each sentence of a reply as it closes, before it was grounded."""
+"""Is given each sentence as it is written, before it was grounded."""
 
 
 @runtime_checkable
@@ -50,7 +51,7 @@ class Vision(Protocol):
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation from the evidence; each sentence cites evidence ids, or `verdict`."""
+        """Writes the explanation from the evidence, point by point (`agent.outline`)."""
         ...
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
@@ -61,33 +62,48 @@ class Vision(Protocol):
 
 
 class Told:
-    """Tells the sentences of a growing reply, each once."""
+    """Gathers the sentences that a model writes for the points of an outline, and tells them in their order.
 
-    def __init__(self, tell: Tell | None) -> None:
-        self._tell = tell
-        self._count = 0
+    Args:
+        points: What the sentences are for.
+        tell: Is given each as soon as it and all before it have come.
+    """
 
-    def so_far(self, sentences: tuple[Sentence, ...]) -> None:
-        """Tells what was not told yet of the sentences that have closed."""
-        for sentence in sentences[self._count :]:
-            self._count += 1
-            if self._tell is not None:
+    def __init__(self, points: Sequence[Point], tell: Tell | None) -> None:
+        self._points, self._tell = points, tell
+        self._came: dict[int, Sentence | None] = {}
+        self._told = 0
+
+    def came(self, number: int, reply: str) -> None:
+        """Takes the reply for the point of that number; one that is cut short or in another form is left out."""
+        if number in self._came:
+            return
+        point = self._points[number]
+        try:
+            said = clean(parse(reply, Spoken).text)
+        except ModelServerError:
+            said = ""
+        self._came[number] = Sentence(text=said, cites=point.cites, role=point.role) if said else None
+        while self._told in self._came:
+            sentence = self._came[self._told]
+            self._told += 1
+            if sentence is not None and self._tell is not None:
                 self._tell(sentence)
 
-    def whole(self, sentences: tuple[Sentence, ...]) -> tuple[Sentence, ...]:
-        """The same for a reply that has ended, and the sentences.
+    def whole(self) -> tuple[Sentence, ...]:
+        """All sentences.
 
         Raises:
-            ModelServerError: where it holds none.
+            ModelServerError: where there is none.
         """
+        sentences = [said for _, said in sorted(self._came.items()) if said is not None]
         if not sentences:
             raise ModelServerError(
                 "The model wrote no sentence in the agreed form.",
                 remedy="Try again; if it stays so, the model is not fit for this: set EXPOSIT_VLM=template.",
                 code="model_reply",
             )
-        self.so_far(sentences)
-        return sentences
+        return tuple(sentences)
 
 
 @runtime_checkable

@@ -30,13 +30,15 @@ from agent import models
 from agent.forms import form_of
 from agent.grounding import ground
 from agent.llava import Llava
-from agent.prompt import Narration, narrate_messages, salvage
+from agent.outline import explanation
+from agent.prompt import Spoken, brief, sentence_messages
 from agent.template import TemplateNarrator
 from agent.verdict import Contribution, Sentence, Verdict
+from agent.vision import LONGEST_SENTENCE
+from agent.vision import Told as Gathered
 from tools.contract import Evidence
 
-_LONGEST = 600
-_BATCH = 8
+_BATCH = 16
 Explained = tuple[Sentence, ...]
 Narrate = Callable[["Sequence[Told]"], "list[Explained]"]
 
@@ -76,18 +78,31 @@ def read(file: Path) -> list[Told]:
 
 
 def by_model(model: Llava) -> Narrate:
-    """Narrates with a model in process, several cases side by side, with the prompt and the form of the service."""
+    """Narrates with a model in process, several sentences side by side, with the requests and form of the service.
+
+    The same request gives the same sentence (decoding is greedy), so that each is made once.
+    """
+    known: dict[tuple[str, str], str] = {}
 
     def narrate(cases: Sequence[Told]) -> list[Explained]:
-        out: list[Explained] = []
-        for begin in range(0, len(cases), _BATCH):
-            some = cases[begin : begin + _BATCH]
-            asked = [narrate_messages(each.verdict, each.evidence, each.contributions) for each in some]
+        outlines = [explanation(each.verdict, each.evidence, each.contributions) for each in cases]
+        wanted = {(point.line, point.manner) for points in outlines for point in points}
+        todo = sorted(wanted - known.keys(), key=lambda each: (len(each[0]), each))  # so that little is padded
+        for begin in range(0, len(todo), _BATCH):
+            some = todo[begin : begin + _BATCH]
             begun = time.monotonic()
-            written = model.write(asked, form_of(Narration), max_new_tokens=_LONGEST, timeout_s=1200)
-            out += [salvage(each.text) for each in written]
-            print(f"{len(out)} of {len(cases)} told, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
-        return out
+            asked = [sentence_messages(line, manner) for line, manner in some]
+            written = model.write(asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200)
+            known.update(zip(some, (each.text for each in written), strict=True))
+            done = begin + len(some)
+            print(f"{done} of {len(todo)} sentences, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
+        told = []
+        for points in outlines:
+            gathered = Gathered(points, None)
+            for number, point in enumerate(points):
+                gathered.came(number, known[point.line, point.manner])
+            told.append(gathered.whole())
+        return told
 
     return narrate
 
@@ -98,9 +113,14 @@ def by_template(cases: Sequence[Told]) -> list[Explained]:
 
 
 def wording(text: str, case: Told) -> str:
-    """A sentence without its numbers, quotations and names of tools: what is left is its wording."""
+    """A sentence without its numbers, what it quotes, and names of tools: what is left is its wording."""
+    texts = [each.text for item in case.evidence for each in item.findings]
+    texts += [item.abstained_because or "" for item in case.evidence] + list(case.verdict.not_examined)
+    for quoted in sorted({brief(each) for each in texts if each}, key=len, reverse=True):
+        text = re.sub(re.escape(quoted), "Q", text, flags=re.IGNORECASE)
     for item in case.evidence:
         text = re.sub(rf"\b{re.escape(item.detector.replace('_', ' '))}\b", "T", text)
+    text = re.sub(r"T(?:, T)*(?: and T)", "T", text)
     text = re.sub(r"“[^”]*”|: .*", "Q", text)
     return re.sub(r"\d+(?:\.\d+)?", "N", text)
 

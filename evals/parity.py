@@ -30,9 +30,12 @@ from agent.settings import Settings
 from agent.vision import Vision
 from evals.bench import natural_picture
 from evals.datasets import labelled
+from evals.metrics import auroc
 from tools.errors import ConfigurationError, ModelServerError
 
 THRESHOLD, BAND = 0.5, 0.05
+Shown = tuple[bytes, str | None]
+"""A picture, and its label where it has one."""
 _SIDE = 440
 """Longest short side of a picture that is shown as one view only."""
 
@@ -46,6 +49,7 @@ class Parity:
         median, largest: Of the differences of the probabilities.
         flips: Pictures on the other side of THRESHOLD, of those further than BAND from it.
         same_observations: Pictures of which both reported the same, word for word.
+        auroc: How well the probability in process tells generated pictures from photographs; None for made pictures.
         model: Model and adapter that were compared.
     """
 
@@ -54,17 +58,18 @@ class Parity:
     largest: float
     flips: int
     same_observations: int
+    auroc: float | None
     model: str
 
 
-async def compare(served: Vision, embedded: Vision, pictures: Sequence[bytes]) -> Parity:
+async def compare(served: Vision, embedded: Vision, pictures: Sequence[Shown]) -> Parity:
     """Shows both each picture.
 
     Raises:
         ModelServerError: where either fails, or gives no probability.
     """
     pairs, same = [], 0
-    for picture in pictures:
+    for picture, _ in pictures:
         there, here = await served.look(picture), await embedded.look(picture)
         if there.score is None or here.score is None:
             raise ModelServerError(f"A look gave no probability: {there.abstained_because or here.abstained_because}")
@@ -75,22 +80,24 @@ async def compare(served: Vision, embedded: Vision, pictures: Sequence[bytes]) -
     flipped = (scores[:, 0] >= THRESHOLD) != (scores[:, 1] >= THRESHOLD)
     clear = np.abs(scores[:, 1] - THRESHOLD) > BAND
     writer = await served.writer()
+    labels = [label for _, label in pictures]
     return Parity(
         pictures=len(pairs), median=round(float(np.median(differences)), 6), largest=round(float(differences.max()), 6),
         flips=int((flipped & clear).sum()), same_observations=same,
+        auroc=None if None in labels else round(auroc([label == "generated" for label in labels], scores[:, 1]), 3),
         model=f"{writer.model} {writer.adapter or 'without adapter'}@{writer.revision or ''}",
     )  # fmt: skip
 
 
-def pictures_of(data: Path | None, number: int) -> list[bytes]:
-    """Test pictures, photographs and generated ones in turn; made ones where there is no data."""
+def pictures_of(data: Path | None, number: int) -> list[Shown]:
+    """Test pictures, photographs and generated ones in turn; made ones, without a label, where there is no data."""
     if data is None:
-        return [_one_view(Image.open(io.BytesIO(natural_picture(256, seed)))) for seed in range(number)]
+        return [(_one_view(Image.open(io.BytesIO(natural_picture(256, seed)))), None) for seed in range(number)]
     items = sorted(labelled(data, "test"), key=lambda item: item.id)
     sides = [[item for item in items if item.label == label] for label in ("real", "generated")]
     half = (number + 1) // 2
     chosen = [side[index * len(side) // half] for index in range(half) for side in sides]
-    return [_one_view(Image.fromarray(item.pixels())) for item in chosen[:number]]
+    return [(_one_view(Image.fromarray(item.pixels())), item.label) for item in chosen[:number]]
 
 
 def _one_view(picture: Image.Image) -> bytes:
@@ -102,7 +109,7 @@ def _one_view(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-async def _measure(settings: Settings, pictures: Sequence[bytes]) -> Parity:
+async def _measure(settings: Settings, pictures: Sequence[Shown]) -> Parity:
     python = interpreter()
     if python is None:
         raise ConfigurationError("The environment of the vLLM server was not built.", remedy="Run `make vllm`.")

@@ -2,7 +2,8 @@
 
     python -m finetune.cases --count 100 --held-out --out CASES.jsonl
 
-What the tools say is drawn by `finetune.sayings`; a fifth of the evidence comes from tools that do not exist. The
+What the tools say is drawn by `finetune.sayings`; a good part of the evidence comes from tools that
+do not exist. The
 verdict follows from the contributions as `agent.fusion` makes it follow.
 Held-out cases have other seeds, other numbers, and other tools that do not exist.
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 from agent.fusion import NEVER_EXAMINED
 from agent.verdict import Conflict, Contribution, Verdict
-from finetune.sayings import TOOLS, Rng, compression, provenance, score_of, stranger
+from finetune.sayings import TOOLS, Rng, compression, provenance, score_of, stability, stranger
 from tools.contract import Evidence
 
 HELD_OUT = 9_000_000
@@ -66,7 +67,7 @@ def case(seed: int) -> Case:
         evidence.append(Evidence.model_validate(fields | {"score": score_of(lean, rng), "findings": tuple(findings)}))
         size = float(rng.gamma(1.5, 2.2)) * (lean if lean else float(rng.normal(0, 0.15)))
         weights.append((name, target, 0.0 if rng.random() < 0.25 else size, "calibrated on held-out pictures"))
-    while rng.random() < 0.3 or not evidence:
+    while rng.random() < 0.45 or not evidence:
         other, lean = stranger(rng, seed >= HELD_OUT)
         if any(item.id == other.id for item in evidence):
             continue
@@ -75,6 +76,8 @@ def case(seed: int) -> Case:
         weights.append((other.id, other.target, size if rng.random() < 0.7 else 0.0, "calibrated on held-out pictures"))
     if rng.random() < 0.85:
         evidence.append(compression(rng))
+    if rng.random() < 0.6:
+        evidence.append(stability(rng))
     if trusted is not None or rng.random() < 0.8:
         said, size = provenance(rng, trusted)
         evidence.append(said)

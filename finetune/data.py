@@ -1,6 +1,7 @@
 """Builds what the vision-language model is trained on: views with known truth and their cached tokens, and rows.
 
-    python -m finetune.data --data DIR --base COMPOSED --out FOLDER [--views 3000] [--cases 1000] [--seed 0]
+    python -m finetune.data --data DIR --base COMPOSED --out FOLDER [--views 2400] [--cases 1000] [--seed 0]
+    python -m finetune.data --data DIR --base COMPOSED --out FOLDER --seen EARLIER --cases 1000
 
 One command, seeded. It writes `tokens.safetensors` (the image tower's tokens of every view: what the projector reads,
 computed once), `views.json` (what is true of each view), `rows.jsonl` (`finetune.sft.Row`), and `card.json` (counts,
@@ -14,6 +15,7 @@ import argparse
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,21 +26,22 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.models import FEATURE_LAYERS
+from agent.outline import Point
 from agent.prompt import (
     PROMPT_VERSION,
     Kind,
     Look,
     Observation,
-    answer_messages,
+    Spoken,
     look_messages,
-    narrate_messages,
+    sentence_messages,
 )
 from evals import datasets
 from evals.artifacts import Planted, Sample, Split, photographs, samples, view_of
 from evals.perturb import decode, jpeg, seed_of
 from evals.tokens import BATCH, TokenMaker
 from finetune.cases import case
-from finetune.narration import explanation, objections, reply_to
+from finetune.narration import explained, replied
 from finetune.questions import QUESTIONS, asked
 from finetune.sft import Row, write_rows
 from tools.errors import ConfigurationError
@@ -48,6 +51,8 @@ SEEN: tuple[Kind, ...] = get_args(Kind)
 CELLS = 14
 """Patches along a side of a view."""
 _VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif"})
+FIRST_CASE = 10_000
+"""Seed of the first case."""
 NATIVE, WHOLE = "a native crop", "the whole picture"
 
 
@@ -130,28 +135,56 @@ def look_rows(truths: Sequence[Truth], first: int = 0) -> list[Row]:
 
 
 def case_rows(seeds: Iterable[int]) -> list[Row]:
-    """An explanation for each case, and for every second case the answer to a question."""
+    """A row for each sentence of each case's explanation, and for every second case those of an answer."""
     rows = []
     for seed in seeds:
         made, rng = case(seed), np.random.default_rng(seed)
-        told = explanation(made)
-        if objections(made, told):
-            raise ValueError(f"case {seed}: a target is not grounded: {objections(made, told)}")
-        request = narrate_messages(made.verdict, made.evidence, made.contributions)
-        rows.append(Row("explain", request, told.model_dump_json()))
+        rows += [_sentence("explain", point, text) for point, text in explained(made)]
         if seed % 2:
-            intent = str(rng.choice(list(QUESTIONS)))
-            reply = reply_to(made, intent)
-            request = answer_messages(made.verdict, made.evidence, made.contributions, asked(intent, rng))
-            rows.append(Row("answer", request, reply.model_dump_json()))
+            question = asked(str(rng.choice(list(QUESTIONS))), rng)
+            rows += [_sentence("answer", point, text, question) for point, text in replied(made, question)]
     return rows
 
 
-def build(data: Path, base: Path, out: Path, *, views: int, made: int, cases: int, seed: int) -> dict[str, Any]:
-    """Builds everything in `out`; the card."""
+def _sentence(task: str, point: Point, text: str, question: str | None = None) -> Row:
+    return Row(task, sentence_messages(point.line, point.manner, question), Spoken(text=text).model_dump_json())
+
+
+def build(
+    data: Path, base: Path, out: Path, *, views: int, made: int, cases: int, seed: int, seen: Path | None = None
+) -> dict[str, Any]:
+    """Builds everything in `out`, its views from `seen` where an earlier build is to be taken over; the card."""
+    out.mkdir(parents=True, exist_ok=True)
+    if seen is None:
+        truths = _build_views(data, base, out, views=views, made=made, seed=seed)
+    else:
+        truths = read_truths(seen / "views.json")
+        for name in ("tokens.safetensors", "views.json"):
+            shutil.copyfile(seen / name, out / name)
+    rows = look_rows(truths) + case_rows(range(FIRST_CASE, FIRST_CASE + cases))
+    write_rows(out / "rows.jsonl", rows)
+    kinds = Counter(truth.kind or ("generated picture" if truth.made else "untouched") for truth in truths)
+    sources = Counter(item.source for item in photographs(data, "train"))
+    found = {
+        "seed": seed,
+        "prompt_version": PROMPT_VERSION,
+        "layers": list(FEATURE_LAYERS),
+        "views": dict(kinds),
+        "left_out": "duplicated part and wrong light direction: no probe on the tokens saw them (finetune/RESULTS.md)",
+        "cases": cases,
+        "rows": dict(Counter(row.task for row in rows)),
+        "photographs": dict(sources),
+        "generated_pictures": "train/ of the shared data (43 diffusion models, face GANs)",
+        "sha256": {name: _sha256(out / name) for name in ("tokens.safetensors", "views.json", "rows.jsonl")},
+    }
+    (out / "card.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _build_views(data: Path, base: Path, out: Path, *, views: int, made: int, seed: int) -> list[Truth]:
+    """Makes the views and writes their tokens and truths."""
     from safetensors.numpy import save_file
 
-    out.mkdir(parents=True, exist_ok=True)
     maker = TokenMaker(base)
     truths: list[Truth] = []
     tokens: list[npt.NDArray[np.float16]] = []
@@ -172,28 +205,12 @@ def build(data: Path, base: Path, out: Path, *, views: int, made: int, cases: in
                     print(f"{len(truths)} views", flush=True)
     flush()
     save_file({"tokens": np.concatenate(tokens)}, out / "tokens.safetensors")
-    rows = look_rows(truths) + case_rows(range(10_000, 10_000 + cases))
-    write_rows(out / "rows.jsonl", rows)
     listed = [
         {name: getattr(truth, name) for name in ("id", "kind", "place", "strength", "native", "made", "share")}
         for truth in truths
     ]
     (out / "views.json").write_text(json.dumps(listed) + "\n", encoding="utf-8")
-    kinds = Counter(truth.kind or ("generated picture" if truth.made else "untouched") for truth in truths)
-    sources = Counter(item.source for item in photographs(data, "train"))
-    found = {
-        "seed": seed,
-        "prompt_version": PROMPT_VERSION,
-        "layers": list(FEATURE_LAYERS),
-        "views": dict(kinds),
-        "left_out": "duplicated part and wrong light direction: no probe on the tokens saw them (finetune/RESULTS.md)",
-        "rows": dict(Counter(row.task for row in rows)),
-        "photographs": dict(sources),
-        "generated_pictures": "train/ of the shared data (43 diffusion models, face GANs)",
-        "sha256": {name: _sha256(out / name) for name in ("tokens.safetensors", "views.json", "rows.jsonl")},
-    }
-    (out / "card.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return found
+    return truths
 
 
 def read_truths(file: Path) -> list[Truth]:
@@ -278,10 +295,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--made", type=int, default=400)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seen", type=Path, help="Folder of an earlier build: its views are taken over.")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    card = build(args.data, args.base, args.out, views=args.views, made=args.made, cases=args.cases, seed=args.seed)
+    card = build(
+        args.data, args.base, args.out, views=args.views, made=args.made, cases=args.cases, seed=args.seed,
+        seen=args.seen,
+    )  # fmt: skip
     print(json.dumps(card, indent=1))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.stability import STEP, WORDS
 from tools.contract import Claim, Evidence, Finding, Region
 
 Rng = np.random.Generator
@@ -226,6 +227,25 @@ def compression(rng: Rng) -> Evidence:
     )  # fmt: skip
 
 
+def stability(rng: Rng) -> Evidence:
+    """What second looks at degraded copies showed."""
+    every = list(WORDS.values())
+    seen = [every[index] for index in sorted(rng.permutation(3)[: int(rng.integers(1, 4))])]
+    against = [each for each in seen if rng.random() < 0.25]
+    text = f"The picture was looked at again {_and(seen)}: "
+    text += f"the evidence points the other way {_and(against)}." if against else _STEADY
+    finding = Finding(text=text, severity="moderate" if against else "info")
+    return Evidence(
+        id=STEP, detector=STEP, version="1", target="context", findings=(finding,), blind=False,
+        abstained_because="It tells how steady the other evidence is, and judges nothing itself.",
+    )  # fmt: skip
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_STEADY = "the evidence points the same way each time."
 _SIGNERS = ("Leica Camera AG", "Adobe Inc.", "Nikon Corporation", "Truepic Inc.", "OpenAI", "Google LLC", "Sony Corp.")
 _MAKERS = ("AUTOMATIC1111 or a fork of it", "ComfyUI", "InvokeAI", "NovelAI", "Midjourney", "DALL-E 3", "Fooocus")
 

@@ -2,6 +2,8 @@
 
     python -m finetune.sft --base FOLDER --rows ROWS.jsonl [--tokens TOKENS.safetensors] --out RUN --minutes 40
     python -m finetune.sft --base Qwen/Qwen2-VL-2B-Instruct --rows ROWS.jsonl --out RUN --minutes 40
+    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --from-adapter RUN/adapter \\
+        --projector PROJECTOR.safetensors --looks 0.15 --steps 700 --minutes 600 --rate 6e-4 --out NEXT
 
 `--base` is any vision-language model that transformers loads by `AutoModelForImageTextToText`: the model that
 `agent.models.compose` wrote, or one of a hub by name. A row's picture is a file, read by the model's own processor; for
@@ -9,7 +11,8 @@ the composed model the projector's inputs may be cached instead (`finetune.data`
 
 One sequence at a time, without padding, gradients gathered over `--gather` of them: on a CPU a batch saves nothing.
 The base is held in bfloat16, the adapter in float32. The run folder holds the adapter as peft writes it, the curve, and
-the optimizer's state; a run that was cut short goes on from there with `--resume`.
+the optimizer's state; a run that was cut short goes on from there with `--resume`. Where `--steps` ends a run and not
+`--minutes`, the same command gives the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -164,17 +167,28 @@ class Student:
         return torch.nn.functional.cross_entropy(logits.float(), wanted[kept]), int(kept.sum())
 
 
-def _order(rows: Sequence[Row], seed: int) -> Iterator[Row]:
-    """Rows without end, each pass shuffled anew."""
+def _order(rows: Sequence[Row], seed: int, looks: float | None = None) -> Iterator[Row]:
+    """Rows without end, each pass shuffled anew; with `looks` that share of them are looks, in passes of their own."""
     rng = np.random.default_rng(seed)
-    while True:
-        for index in rng.permutation(len(rows)):
-            yield rows[int(index)]
+
+    def passes(some: Sequence[Row]) -> Iterator[Row]:
+        while some:
+            for index in rng.permutation(len(some)):
+                yield some[int(index)]
+
+    if looks is None:
+        yield from passes(rows)
+    else:
+        seen = passes([row for row in rows if row.task == "look"])
+        told = passes([row for row in rows if row.task != "look"])
+        while True:
+            yield next(seen if rng.random() < looks else told)
 
 
 def train(
     student: Student, rows: Sequence[Row], out: Path, *, minutes: float, rate: float, gather: int, steps: int,
     seed: int, held: Sequence[Row] = (), resume: bool = False, projector_rate: float = 0.0,
+    looks: float | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Trains for `steps` steps or `minutes` of wall time, whichever ends first; the curve.
 
@@ -195,7 +209,7 @@ def train(
         kept = torch.load(state, weights_only=True)
         optimizer.load_state_dict(kept["optimizer"])
         begun, curve, used = kept["step"], kept["curve"], kept["seconds"]
-    order = _order(rows, seed + begun)
+    order = _order(rows, seed + begun, looks)
     clock = time.monotonic() - used
     student.model.train()
     for step in range(begun, steps):
@@ -254,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--tokens", type=Path)
     parser.add_argument("--tasks", default="look,explain,answer")
+    parser.add_argument("--looks", type=float, help="Share of looks among the rows; left as it is where not given.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from-adapter", type=Path)
     parser.add_argument("--projector", type=Path, help="Weights to begin the projector with.")
@@ -281,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train(
         student, rows[: len(rows) - len(held)], args.out, minutes=args.minutes, rate=args.rate, gather=args.gather,
         steps=args.steps, seed=args.seed, held=held, resume=args.resume, projector_rate=args.projector_rate,
+        looks=args.looks,
     )  # fmt: skip
 
 

@@ -1,68 +1,61 @@
-"""A program in the place of vLLM: answers `/health` and `/v1` on a Unix socket, has a child, and dies when told to.
+"""A program in the place of vLLM: answers `/health` and `/v1` on a Unix socket, has a child, and can be killed.
 
-Run as `python fake_server.py SOCKET FOLDER`: it writes its pid and its child's into FOLDER. POST /die ends it hard.
-While FOLDER holds a file `slow`, it streams one sentence and then nothing more.
+Run as `python fake_server.py SOCKET FOLDER`: it writes its pid and its child's into FOLDER. While FOLDER holds a file
+`slow`, it writes one sentence and then nothing more. Of the standard library alone, so that it is up at once on a
+machine that has much else to do.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import socketserver
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
-
 FOLDER = Path(sys.argv[2])
-LINE = {"text": "The evidence does not settle whether it was generated.", "cites": ["verdict"], "role": "answer"}
-app = FastAPI()
+SAID = "The evidence does not settle whether it was generated."
+MODEL = {"id": "exposit@abc", "object": "model", "created": 0, "owned_by": "test", "parent": "vlm-1"}
 
 
-@app.get("/health")
-async def health() -> dict[str, str]:
-    return {}
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._send({"object": "list", "data": [MODEL]} if self.path == "/v1/models" else {})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["max_tokens"] == 1:  # the trial of whether it takes pictures
+            self._send({"error": {"message": "no pictures"}}, 400)
+            return
+        if (FOLDER / "slow").exists() and "[verdict] label" not in asked["messages"][-1]["content"]:
+            time.sleep(60)
+        message = {"role": "assistant", "content": json.dumps({"text": SAID})}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        self._send({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+
+    def _send(self, body: dict[str, Any], status: int = 200) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *told: Any) -> None:
+        """Nothing."""
 
 
-@app.post("/die")
-async def die() -> None:
-    os._exit(7)
-
-
-@app.get("/v1/models")
-async def models() -> dict[str, Any]:
-    listed = {"id": "exposit@abc", "object": "model", "created": 0, "owned_by": "test", "parent": "vlm-1"}
-    return {"object": "list", "data": [listed]}
-
-
-@app.post("/v1/chat/completions")
-async def complete(request: Request) -> Any:
-    asked = await request.json()
-    if asked.get("stream"):
-        return StreamingResponse(_pieces(), media_type="text/event-stream")
-    if asked["max_tokens"] == 1:  # the trial of whether it takes pictures
-        return JSONResponse({"error": {"message": "no pictures"}}, 400)
-    return JSONResponse({}, 500)
-
-
-async def _pieces() -> AsyncIterator[str]:
-    text = json.dumps({"sentences": [LINE, LINE]})
-    slow = (FOLDER / "slow").exists()
-    for piece in (text[: text.index("}") + 1], text[text.index("}") + 1 :]):
-        choice = {"index": 0, "finish_reason": None, "delta": {"content": piece}}
-        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
-        yield f"data: {json.dumps(chunk)}\n\n"
-        if slow:
-            await asyncio.sleep(60)
-    yield "data: [DONE]\n\n"
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
 
 
 if __name__ == "__main__":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
     (FOLDER / "pids").write_text(f"{os.getpid()} {child.pid}")
-    uvicorn.run(app, uds=sys.argv[1], log_level="critical")
+    Server(sys.argv[1], Handler).serve_forever()

@@ -16,13 +16,13 @@ from agent.embedded import EmbeddedVision
 from agent.forms import form_of
 from agent.grounding import ground
 from agent.llava import Llava
-from agent.prompt import Look, Narration, look_messages
+from agent.outline import explanation
+from agent.prompt import Look, Spoken, look_messages
 from agent.verdict import Sentence
 from agent.views import views
 from agent.vision import Points, Vision, Warms
 from tests.agent import tiny_llava
 from tests.agent.grounding_corpus import world
-from tests.agent.test_template import report_of
 from tests.conftest import encoded, picture
 from tools.contract import Region
 from tools.errors import MissingWeightError, ModelServerError
@@ -93,7 +93,7 @@ async def test_the_writer_names_model_adapter_and_revision(
 async def test_what_a_model_that_babbles_writes_never_passes(
     vision: EmbeddedVision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.embedded.LONGEST_NARRATION", 120)
+    monkeypatch.setattr("agent.embedded.LONGEST_SENTENCE", 60)
     told: list[Sentence] = []
     try:
         drafted = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, told.append)
@@ -105,24 +105,25 @@ async def test_what_a_model_that_babbles_writes_never_passes(
     assert not ground(drafted, MADE.verdict, MADE.contributions, MADE.evidence).kept
 
 
-async def test_sentences_are_told_as_they_close_and_off_the_event_loop(
+async def test_sentences_are_told_as_they_end_and_off_the_event_loop(
     vision: EmbeddedVision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = [{"text": "It is open.", "cites": ["verdict"], "role": "answer"},
-             {"text": "Because so.", "cites": ["a"], "role": "reason"}]  # fmt: skip
-    written = Narration.model_validate({"sentences": lines}).model_dump_json()
-    opened, whole = written[: written.index("}") + 1], written[: written.rindex("}", 0, -1) + 1]
+    from agent.llava import Written
+
     threads: list[int] = []
     first_told = threading.Event()
+    points = explanation(MADE.verdict, MADE.evidence, MADE.contributions)
+    texts = [Spoken(text=f"Sentence {number}.").model_dump_json() for number in range(len(points))]
+    asked_for = iter(texts)
 
-    def write(self: Llava, *given: Any, tell: Callable[[str], None], **more: Any) -> list[Any]:
-        from agent.llava import Written
-
+    def write(self: Llava, asked: Any, *given: Any, tell: Callable[[int, str], None], **more: Any) -> list[Any]:
         threads.append(threading.get_ident())
-        tell(opened)
-        assert first_told.wait(10), "the first sentence was told only once all was written"
-        tell(whole)
-        return [Written(whole + ',{"cites":["b"],"ro', None, cut=True)]
+        mine = [next(asked_for) for _ in asked]
+        if len(threads) > 1:
+            assert first_told.is_set(), "the first sentence was told only once all was written"
+            tell(1, mine[1])
+            tell(0, mine[0])
+        return [Written(text, None, cut=False) for text in mine]
 
     monkeypatch.setattr(Llava, "write", write)
     told: list[str] = []
@@ -131,9 +132,22 @@ async def test_sentences_are_told_as_they_close_and_off_the_event_loop(
         told.append(sentence.text)
         first_told.set()
 
-    found = await vision.answer(report_of(MADE), "Is it generated?", tell)
-    assert [each.text for each in found] == told == ["It is open.", "Because so."]
-    assert threads[0] != threading.get_ident()
+    found = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, tell)
+    assert [each.text for each in found] == told == [f"Sentence {number}." for number in range(len(points))]
+    assert [each.cites for each in found] == [point.cites for point in points]
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+
+
+def test_each_reply_is_told_once_as_it_ends(tiny: tuple[Path, models.Adapter]) -> None:
+    base, adapter = tiny
+    pixels = [view.pixels for view in views(np.asarray(picture(460, 450)))[:2]]
+    told: list[tuple[int, str]] = []
+    written = Llava(base, adapter.folder).write(
+        [look_messages("view:", "the whole picture"), look_messages("view:", "a part")], form_of(Look), pictures=pixels,
+        max_new_tokens=400, timeout_s=60, tell=lambda number, text: told.append((number, text)),
+    )  # fmt: skip
+    assert sorted(told) == [(number, each.text) for number, each in enumerate(written)]
 
 
 async def test_a_caller_that_leaves_stops_the_model(
@@ -160,7 +174,7 @@ async def test_time_and_length_are_bounded(tiny: tuple[Path, models.Adapter], mo
     with pytest.raises(ModelServerError) as caught:
         await hurried.look(PHOTO)
     assert caught.value.code == "model_reply"
-    monkeypatch.setattr("agent.llava.LONGEST_PROMPT", 100)
+    monkeypatch.setattr("agent.llava.LONGEST_PROMPT", 50)
     with pytest.raises(ModelServerError) as caught:
         await EmbeddedVision(*tiny).narrate(MADE.verdict, MADE.evidence)
     assert caught.value.code == "too_long"

@@ -71,7 +71,7 @@ async def test_it_says_that_it_starts_and_then_answers(server: ModelServer, tmp_
     assert caught.value.code == "model_starting"
     assert "starting" in str(caught.value)
     await server.until_ready(30)
-    (sentence, _) = await vision.narrate(MADE.verdict, MADE.evidence)
+    sentence, *_ = await vision.narrate(MADE.verdict, MADE.evidence)
     assert sentence.cites == ("verdict",)
     writer = await vision.writer()
     assert (writer.model, writer.adapter, writer.revision) == ("vlm-1", "exposit", "abc")

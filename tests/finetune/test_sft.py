@@ -84,8 +84,12 @@ def test_any_model_learns_the_reply_and_only_its_language_model_is_touched(
     assert trained
     assert all("lora_" in name for name in trained)
     assert not [name for name in trained if "vision" in name or "projector" in name or "connector" in name]
+    other = Row("answer", rows(tmp_path)[1].messages, "QXZ 98/76 ~~ WVUQ")
+    before = float(student.loss(other)[0].detach())
     curve = train(student, rows(tmp_path), tmp_path / "run", minutes=5, rate=2e-2, gather=2, steps=25, seed=0)
-    assert curve[-1]["loss"] < 0.96 * curve[0]["loss"]
+    learnt = curve[0]["loss"] - curve[-1]["loss"]
+    assert learnt > 0.3
+    assert learnt > before - float(student.loss(other)[0].detach()) + 0.3  # what was taught, and not any text
     config = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["bias"], config["use_dora"]) == (4, "none", False)
 
