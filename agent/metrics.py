@@ -7,13 +7,14 @@ caller gives. docs/METRICS.md lists them (`python docs/metrics.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
-from tools.errors import ExpositError
+from tools.errors import ConfigurationError, ExpositError
 
 if TYPE_CHECKING:
     from agent.parts import Parts
@@ -116,6 +117,31 @@ async def exposition(parts: Parts, depth: Depth | None = None) -> bytes:
     INFO.clear()
     INFO.labels(parts.versions["exposit"]).set(1)
     return generate_latest(REGISTRY)
+
+
+@contextmanager
+def listening(address: str | None) -> Iterator[None]:
+    """Tells counts and seconds of this process at `host:port`, from a thread, while it is entered; None: nowhere.
+
+    Raises:
+        ConfigurationError: where that address cannot be listened on.
+    """
+    if address is None:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host, REGISTRY)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f"{address} cannot be listened on: {error}.", remedy="Correct or unset EXPOSIT_METRICS_ADDRESS."
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def _kind(vision: Vision) -> str:

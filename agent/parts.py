@@ -85,6 +85,7 @@ class Parts:
         tools = await asyncio.to_thread(resolve, catalogue)
         weights = calibration or calibrations.load()
         try:
+            settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # pictures and reports are nobody else's
             originals, maps = BlobStore(settings.home / "originals"), BlobStore(settings.home / "maps")
         except OSError as error:
             raise ConfigurationError(

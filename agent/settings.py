@@ -53,7 +53,10 @@ class Settings(BaseSettings):
     inversion_model: str | None = Field(
         default=None,
         description="Stable Diffusion model or autoencoder for the tool inversion_sd: a folder, or the name of a model "
-        "in the Hugging Face cache; several, separated by commas. Unset, the tool is left out.",
+        "in the Hugging Face cache; several, separated by commas. Unset, the tool is left out. safetensors only "
+        "(`pip install 'exposit[inversion]'`). On a CPU a real model also wants some 8 GB and minutes a picture: "
+        "raise EXPOSIT_WORKER_MEMORY_MB and EXPOSIT_TOOL_TIMEOUT_S. Being dear, the tool runs under `thorough`, or "
+        "once it is calibrated and worth its cost.",
     )
     keys: Literal["auto", "on", "off"] = Field(
         default="auto",
@@ -83,6 +86,12 @@ class Settings(BaseSettings):
     )
     retention_days: float | None = Field(
         default=None, gt=0, description="Days after which originals and maps are deleted; kept when unset."
+    )
+    metrics_address: str | None = Field(
+        default=None,
+        pattern=r"^[^:\s]+:\d{1,5}$",
+        description="host:port at which `exposit worker` tells Prometheus what it did, without a key; nowhere when "
+        "unset. The service does so at /metrics.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 

@@ -21,8 +21,9 @@ OTHER = {
     "evals/suites/": "What to measure: one TOML file a suite.",
     "finetune/oof/": "Out-of-fold scores that calibration is fitted on.",
     "schema/": "The JSON Schema of a report: the public contract.",
-    "docs/": "What a verdict means, the model card, pictures.",
+    "docs/": "What a verdict means, API, configuration, metrics, containers, the model card, pictures.",
     "tests/": "Mirrors the packages.",
+    "Dockerfile": "An image of the service and its workers; docker-compose.yml adds PostgreSQL and vLLM.",
     "Makefile": "Every command there is.",
 }
 

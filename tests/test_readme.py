@@ -6,6 +6,7 @@ import importlib.util
 import re
 from types import ModuleType
 
+from agent.settings import Settings
 from tests.conftest import ROOT
 
 
@@ -36,3 +37,15 @@ def test_every_make_target_and_file_that_it_names_exists() -> None:
     assert {"run", "test"} <= named <= targets
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
         assert (ROOT / link).exists(), link
+
+
+def test_the_references_of_settings_and_metrics_are_current() -> None:
+    for name, make in script("configuration").MADE.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == make(), "run: python docs/configuration.py"
+
+
+def test_settings_that_texts_name_exist() -> None:
+    known = {f"EXPOSIT_{name.upper()}" for name in Settings.model_fields} | {"EXPOSIT_TEST_SERVED", "EXPOSIT_ADDRESS"}
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        named = set(re.findall(r"\bEXPOSIT_[A-Z_]+", path.read_text(encoding="utf-8")))
+        assert named <= known, path.name

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from ui import commands, followup, working
+from ui import commands, followup, running, working
 from ui.running import Depth, Stakes
-from ui.running import console as _console
-from ui.running import guarded as _guarded
-from ui.running import say as _say
-from ui.running import say_json as _say_json
-from ui.running import settings as _settings
-from ui.running import with_explainer as _with_explainer
 
 if TYPE_CHECKING:
     from agent.service import Explainer, Submission
@@ -83,25 +77,27 @@ def explain(
     if language is not None:
         from agent import language as languages
 
-        _guarded(lambda: languages.language(language))  # a code without a file is refused before anything starts
-    settings = _settings(vlm, budget)
+        running.guarded(lambda: languages.language(language))  # a code without a file is refused before anything starts
+    settings = running.settings(vlm, budget)
     told = {
         "claim": claim, "claimant": claimant, "claim_date": claim_date, "claim_seen": claim_seen,
         "claim_url": claim_url,
     }  # fmt: skip
-    stated = _guarded(lambda: _stated(told))
-    submission = _guarded(lambda: asyncio.run(_submission(image, settings, stated)))
-    report = _with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
+    stated = running.guarded(lambda: _stated(told))
+    submission = running.guarded(lambda: asyncio.run(_submission(image, settings, stated)))
+    report = running.with_explainer(settings, lambda explainer: _watched(explainer, submission, stakes.value))
     if json:
         sys.stdout.write(report.model_dump_json() + "\n")
     elif short or language is not None:
         from agent.explanation import render
 
-        sys.stdout.write(_guarded(lambda: render(report, form="short" if short else "full", code=language or "en")))
+        sys.stdout.write(
+            running.guarded(lambda: render(report, form="short" if short else "full", code=language or "en"))
+        )
     else:
         from ui.report import show
 
-        show(report, _console())
+        show(report, running.console())
     if exit_code:
         from ui import words
 
@@ -120,18 +116,18 @@ def batch(
     json: Annotated[bool, typer.Option("--json", help="Print how many were examined as JSON.")] = False,
 ) -> None:
     """Examine a folder; goes on past bad files, and goes on where it was broken off."""
-    settings = _settings(vlm, budget)
+    settings = running.settings(vlm, budget)
 
     async def work(explainer: Explainer) -> None:
         from ui.batch import run
 
-        done = await run(explainer, settings, folder, out, resume=resume, console=_console(stderr=True))
+        done = await run(explainer, settings, folder, out, resume=resume, console=running.console(stderr=True))
         if json:
-            _say_json(asdict(done))
+            running.say_json(asdict(done))
         else:
-            _console(stderr=True).print(done.sentence(), highlight=False, markup=False)
+            running.console(stderr=True).print(done.sentence(), highlight=False, markup=False)
 
-    _with_explainer(settings, work)
+    running.with_explainer(settings, work)
 
 
 @app.command()
@@ -143,14 +139,14 @@ def serve(
     vlm: Vlm = None,
 ) -> None:
     """Serve the chat page, the API (/v1) and its description (/docs)."""
-    settings = _settings(vlm)
+    settings = running.settings(vlm)
 
     async def work(explainer: Explainer) -> None:
         from ui.server import serve as listen
 
-        await listen(settings, explainer, host, port, say=_say)
+        await listen(settings, explainer, host, port, say=running.say)
 
-    _with_explainer(settings, work, serving=True, jobs=settings.work_jobs)
+    running.with_explainer(settings, work, serving=True, jobs=settings.work_jobs)
 
 
 @app.command()
@@ -159,7 +155,7 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="One case a line, as JSON.")] = False,
 ) -> None:
     """List the newest cases."""
-    found = _with_explainer(_settings(), lambda explainer: explainer.cases(limit=limit), eager=False)
+    found = running.with_explainer(running.settings(), lambda explainer: explainer.cases(limit=limit), eager=False)
     if json:
         for case in found:
             sys.stdout.write(case.model_dump_json() + "\n")
@@ -177,7 +173,7 @@ def history(
         if case.revision > 1:
             verdict += f" (report {case.revision})"
         table.add_row(Text(case.case_id), when, Text(case.name), Text(verdict), share, words.REVIEWS[case.review])
-    _console().print(table if found else "No case is recorded yet.")
+    running.console().print(table if found else "No case is recorded yet.")
 
 
 @models_app.callback()
@@ -193,10 +189,10 @@ def models_list(
 ) -> None:
     """List the weights, and whether each is here."""
     if json:
-        for line in _guarded(lambda: _models().facts(_settings())):
-            _say_json(line)
+        for line in running.guarded(lambda: _models().facts(running.settings())):
+            running.say_json(line)
         return
-    _guarded(lambda: _models().show(_settings(), _console()))
+    running.guarded(lambda: _models().show(running.settings(), running.console()))
 
 
 @models_app.command("pull")
@@ -204,7 +200,7 @@ def models_pull(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all that are missing when none is named.")] = None,
 ) -> None:
     """Fetch weights and check each against its pinned hash."""
-    _guarded(lambda: _models().pull(_settings(), names or [], _console(stderr=True)))
+    running.guarded(lambda: _models().pull(running.settings(), names or [], running.console(stderr=True)))
 
 
 @audit_app.command("verify")
@@ -212,25 +208,28 @@ def audit_verify(
     json: Annotated[bool, typer.Option("--json", help="Print the number of rows as JSON.")] = False,
 ) -> None:
     """Walk the audit trail and check that each row holds the hash of the one before."""
-    length = _with_explainer(_settings(), lambda explainer: explainer.verify_audit(), eager=False)
+    length = running.with_explainer(running.settings(), lambda explainer: explainer.verify_audit(), eager=False)
     if json:
-        _say_json({"holds": True, "rows": length})
+        running.say_json({"holds": True, "rows": length})
         return
-    _say(f"The audit trail holds: {length} rows.")
+    running.say(f"The audit trail holds: {length} rows.")
 
 
 @app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="One part a line, as JSON.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also start every tool and the language model, and wait until they answer.")
+    ] = False,
 ) -> None:
     """Say what is wrong with this installation, and how to mend it."""
     from ui.doctor import examine
 
-    found = _guarded(lambda: asyncio.run(examine(_settings())))
-    console = _console()
+    found = running.guarded(lambda: asyncio.run(examine(running.settings(), deep=deep)))
+    console = running.console()
     for check in found:
         if json:
-            _say_json(asdict(check))
+            running.say_json(asdict(check))
             continue
         mark, style = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "bold red")}[check.state]
         console.print(f"[{style}]{mark}[/] ", end="")
@@ -262,9 +261,9 @@ def version(
     from ui import version as installed
 
     if json:
-        _say_json({"version": installed()})
+        running.say_json({"version": installed()})
         return
-    _say(installed())
+    running.say(installed())
 
 
 def _stated(told: dict[str, str | None]) -> StatedClaim | None:
@@ -293,7 +292,7 @@ async def _submission(image: str, settings: Settings, claim: StatedClaim | None)
 
 async def _watched(explainer: Explainer, submission: Submission, stakes: Literal["ordinary", "high"]) -> Report:
     """Explains, and shows each step where somebody watches."""
-    console = _console(stderr=True)
+    console = running.console(stderr=True)
     if not console.is_terminal:
         return await explainer.explain(submission, stakes=stakes)
     from rich.text import Text
@@ -319,7 +318,7 @@ def _models() -> Any:
 
 
 def _over_cases(work: Callable[[Explainer], Coroutine[Any, Any, T]]) -> T:
-    return _with_explainer(_settings(), work, eager=False)
+    return running.with_explainer(running.settings(), work, eager=False)
 
 
 followup.add(app, _over_cases)

@@ -25,6 +25,7 @@ def worker() -> None:
     settings = running.settings()
 
     async def work(explainer: Explainer) -> None:
+        from agent import metrics
         from tools.errors import TryAgainError
 
         told = asyncio.Event()
@@ -33,8 +34,9 @@ def worker() -> None:
             loop.add_signal_handler(number, told.set)
         if not await explainer.until_on_duty():
             raise TryAgainError("This worker cannot take jobs.", remedy="Its log says why.", code="queue")
-        running.say("Exposit works jobs.")
-        await told.wait()
+        with metrics.listening(settings.metrics_address):
+            running.say("Exposit works jobs.")
+            await told.wait()
 
     running.with_explainer(settings, work, serving=True, jobs=True)
 

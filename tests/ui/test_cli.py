@@ -145,7 +145,7 @@ def test_models_and_doctor_say_what_is_missing(fake: list[FakeExplainer]) -> Non
     assert listed.exit_code == 0
     assert "missing" in listed.stdout
     assert run("models", "pull", "nonsense").exit_code == 2
-    checked = run("doctor")
+    checked = run("doctor", "--deep")
     assert checked.exit_code == 0, checked.output
     assert "exposit models pull clip" in checked.stdout
     assert "narrator: ok" in checked.stdout
@@ -154,7 +154,7 @@ def test_models_and_doctor_say_what_is_missing(fake: list[FakeExplainer]) -> Non
 def test_doctor_fails_where_a_part_is_not_ready(fake: list[FakeExplainer]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.ui.fakes.FakeExplainer.readiness", _not_ready)
-        checked = run("doctor")
+        checked = run("doctor", "--deep")
     assert checked.exit_code == 3
     assert "BAD" in checked.stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from agent.service import Explainer
 from agent.settings import Settings
 from tests.conftest import encoded, picture
 from tests.ui.test_keys import bearer
-from tools.errors import TryAgainError
+from tools.errors import ConfigurationError, TryAgainError
 from ui.api import create_app
 
 JPEG = encoded(picture(64, 48))
@@ -122,3 +123,16 @@ async def test_it_lies_behind_the_keys(client: httpx.AsyncClient, explainer: Exp
 def test_labels_are_few_and_known() -> None:
     told = {name for family in metrics.families() for name in family.labels}
     assert told <= {"node", "tool", "outcome", "method", "route", "status", "state", "label", "kind", "version"}
+
+
+def test_a_worker_tells_its_own_at_an_address_of_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConfigurationError, match="EXPOSIT_METRICS_ADDRESS"), metrics.listening(address):
+            pass
+    with metrics.listening(address):
+        assert "exposit_case_seconds" in httpx.get(f"http://{address}/metrics").text
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{address}/metrics")
+    with metrics.listening(None):
+        pass

@@ -10,11 +10,14 @@ import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from pathlib import Path
 
 from tools.errors import ConfigurationError
 
+SHIPPED_STATE = date(2026, 8, 13)
+"""The day of the C2PA lists that ship (`tools/trust/README.md`)."""
 SHIPPED = Path(__file__).resolve().parent.parent / "trust"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 _MAX_BYTES = 4 * 2**20
