@@ -155,7 +155,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     examined = gr.on(
         [go.click, file.upload, url.submit], on_examine, [file, url, budget, high, *claim],
         [status, *opened, questions, conversation, turns, box, url], api_name="examine", api_visibility="undocumented",
-        concurrency_limit=settings.workers, show_progress="hidden", trigger_mode="once",
+        show_progress="hidden", trigger_mode="once",
     )  # fmt: skip
     examined.then(None, None, None, js=_BRING, api_visibility="private")
     gr.on(
