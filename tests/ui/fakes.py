@@ -13,6 +13,7 @@ from PIL import Image
 
 from agent import audit
 from agent.audit import Entry, Head
+from agent.outside import Outside
 from agent.service import (
     Answer,
     CasePage,
@@ -150,7 +151,13 @@ class FakeExplainer(Explainer):
     """Answers as the real one would. Set `fails` to make each call raise it; `pause` to slow the steps down."""
 
     def __init__(
-        self, settings: Settings, label: Label = "generated", *, warm: bool = True, eager: bool = True
+        self,
+        settings: Settings,
+        label: Label = "generated",
+        *,
+        warm: bool = True,
+        eager: bool = True,
+        outside: Outside | None = None,
     ) -> None:
         self.settings = settings
         self.label: Label = label

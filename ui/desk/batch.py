@@ -64,13 +64,14 @@ def build(desk: Desk, page: gr.Blocks) -> None:
         }
 
     async def on_examine(
-        request: gr.Request, chosen: list[str] | None, held: list[str] | None, lines: str, called: str, depth: Budget
+        request: gr.Request, chosen: list[str] | None, lines: str, called: str, depth: Budget
     ) -> Updates:
         try:
             needs(desk, request, "submit")
-            paths = [*(chosen or ()), *(held or ())]
-            made = await explainer.create_batch(_taken(desk, paths, lines), name=called.strip()[:200], budget=depth)
-            return await opened(await explainer.batch(made.id)) | {files: None, folder: None, urls: "", name: ""}
+            made = await explainer.create_batch(
+                _taken(desk, chosen or (), lines), name=called.strip()[:200], budget=depth
+            )
+            return await opened(await explainer.batch(made.id)) | {files: None, urls: "", name: ""}
         except Exception as error:
             return {status: gr.update(value=cards.failure(told(error)), visible=True)}
 
@@ -94,9 +95,10 @@ def build(desk: Desk, page: gr.Blocks) -> None:
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     go.click(
-        on_examine, [files, folder, urls, name, budget], [*outputs, files, folder, urls, name], trigger_mode="once",
+        on_examine, [files, urls, name, budget], [*outputs, files, urls, name], trigger_mode="once",
         api_visibility="private", show_progress="minimal",
     )  # fmt: skip
+    folder.upload(lambda held, chosen: [*(chosen or ()), *held], [folder, files], files, **quiet)
     clock.tick(on_tick, number, outputs, **quiet)
     page.load(on_load, None, [head, *outputs], **quiet)
 

@@ -218,7 +218,11 @@ def downloads(report: Report) -> str:
         (f"{base}/report.pdf", "PDF", "the report as a document"),
         (f"{base}/report.html", "HTML", "the report as one page that stands alone"),
         (f"{base}/claimreview.json", "ClaimReview", "a draft of the mark-up for search engines"),
-        (f"{base}/bundle.zip", "Evidence bundle", "everything with its checksums, for exposit verify"),
+        (
+            f"{base}/bundle.zip",
+            "Evidence bundle",
+            "all files with their checksums; “exposit verify” checks it",
+        ),
     )
     items = "".join(
         f'<li><a href="{safe(url)}" download>{safe(name)}</a> <span class="ex-soft">{safe(what)}</span></li>'

@@ -79,12 +79,13 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     opened = [case, verdict, strip, why, look, evidence, take]
 
     async def filled(report: Report, steps: Sequence[str] = ()) -> Updates:
+        state = await explainer.case(report.case_id, report=False)
         return {
             case: report.case_id,
             verdict: cards.verdict(report, steps, await explainer.reviews(report.case_id)),
             strip: gr.update(value=cards.strip(report), visible=True),
             why: gr.update(value=sentences.explanation(report), visible=True),
-            look: gr.update(value=stage(report), visible=True),
+            look: gr.update(value=stage(report, purged=state.purged), visible=True),
             evidence: gr.update(value=table.evidence(report), visible=True),
             take: gr.update(value=cards.downloads(report), visible=True),
         }
@@ -154,7 +155,7 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     examined = gr.on(
         [go.click, file.upload, url.submit], on_examine, [file, url, budget, high, *claim],
         [status, *opened, questions, conversation, turns, box, url], api_name="examine", api_visibility="undocumented",
-        concurrency_limit=settings.workers, show_progress="hidden", trigger_mode="once",
+        show_progress="hidden", trigger_mode="once",
     )  # fmt: skip
     examined.then(None, None, None, js=_BRING, api_visibility="private")
     gr.on(

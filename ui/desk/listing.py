@@ -50,5 +50,5 @@ def said(case: CaseSummary) -> str:
         else ""
     )
     person = {"asked": "waits for a person", "confirm": "confirmed by a person", "override": "overridden by a person"}
-    review = f' <span class="ex-soft ex-reviewed">{person[case.review]}</span>' if case.review else ""
+    review = f' <span class="ex-soft">· {person[case.review]}</span>' if case.review else ""
     return f"{chip(case.label)}{p}{review}"

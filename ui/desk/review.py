@@ -68,11 +68,12 @@ def build(desk: Desk, page: gr.Blocks) -> None:
     shown = [case, revision, verdict, look, strip, why, evidence, form]
 
     async def opened(report: Report) -> Updates:
+        state = await explainer.case(report.case_id, report=False)
         return {
             case: report.case_id,
             revision: report.revision,
             verdict: cards.verdict(report, (), await explainer.reviews(report.case_id)),
-            look: gr.update(value=stage(report, draws=False), visible=True),
+            look: gr.update(value=stage(report, draws=False, purged=state.purged), visible=True),
             strip: gr.update(value=cards.strip(report), visible=True),
             why: gr.update(value=sentences.explanation(report), visible=True),
             evidence: gr.update(value=table.evidence(report), visible=True),

@@ -17,6 +17,8 @@ from ui.desk.shared import PAGES, Desk
 from ui.fetch import FetchRules
 
 _STATIC: Final = Path(__file__).parent.with_name("static")
+_AT_ONCE: Final = 16
+"""Visitors that one handler serves at a time."""
 _SCRIPTS: Final = ("desk.js", "stage.js")
 
 
@@ -49,6 +51,8 @@ def build(desk: Desk) -> gr.Blocks:
     for path, module in (("history", history), ("review", review), ("batch", batch)):
         with page.route(PAGES[path], f"/{path}", show_in_navbar=False):
             module.build(desk, page)
+    # unless told otherwise, Gradio lets one visitor at a time into each handler, and tells the others nothing
+    page.queue(default_concurrency_limit=_AT_ONCE)
     return page
 
 

@@ -13,13 +13,19 @@ _NOT_OF_PLACES: Final = frozenset({"spectrum"})
 """Maps that are no map of the picture: they are shown by themselves and not laid over it."""
 
 
-def stage(report: Report, *, draws: bool = True) -> str:
+def stage(report: Report, *, draws: bool = True, purged: bool = False) -> str:
     """The picture, its controls and the list of its regions.
 
     Args:
         report: The case.
         draws: Whether a box may be drawn on it, to ask about.
+        purged: Whether the file and its maps were deleted by policy.
     """
+    if purged:
+        return (
+            '<section class="ex-card ex-look" aria-label="The picture"><p>The picture and the maps of this case were '
+            f"deleted, by the rules of this service or on demand. The report stays.</p>{_legend(report)}</section>"
+        )
     marks = "".join(_mark(number, each) for number, each in enumerate(report.artifacts, start=1))
     badges = "".join(_badge(number, each) for number, each in enumerate(report.artifacts, start=1))
     image = report.image
