@@ -173,6 +173,7 @@ class EmbeddedVision:
                 form_of(Look),
                 pictures=[view.pixels for view in shown],
                 watch=seeing.ANSWER,
+                bias=self._adapter.reserve if self._adapter else {},
                 max_new_tokens=LONGEST_LOOK,
                 timeout_s=self._timeout_s,
                 halted=halted,

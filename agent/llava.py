@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.forms import Form, Vocabulary
@@ -75,6 +76,7 @@ class Llava:
         *,
         pictures: Sequence[Pixels] = (),
         watch: str | None = None,
+        bias: Mapping[int, float] = MappingProxyType({}),
         max_new_tokens: int,
         timeout_s: float,
         tell: Callable[[int, str], None] = lambda number, text: None,
@@ -87,6 +89,7 @@ class Llava:
             form: What every reply is kept to.
             pictures: One for each request, SIDE x SIDE x 3, or none at all.
             watch: Name of the field whose value's probability is read.
+            bias: Added to the logits of tokens, by their number.
             max_new_tokens: Longest reply, in tokens.
             timeout_s: Seconds that decoding may take.
             tell: Is told the number of each request and its reply, as soon as that is whole.
@@ -107,7 +110,8 @@ class Llava:
                     remedy="Serve a model with a longer context, or set EXPOSIT_VLM=template.",
                     code="too_long",
                 )
-            course = _Course(form, vocabulary, watch, length, len(texts), int(processor.tokenizer.eos_token_id))
+            end = int(processor.tokenizer.eos_token_id)
+            course = _Course(form, vocabulary, watch, bias, length, len(texts), end)
             ends = time.monotonic() + timeout_s
 
             def over(ids: torch.Tensor, scores: object, **more: object) -> torch.Tensor:
@@ -153,11 +157,12 @@ class _Course:
     """Where each reply stands in its form; called by transformers before each token."""
 
     def __init__(
-        self, form: Form, vocabulary: Vocabulary, watch: str | None, length: int, rows: int, end_token: int
-    ) -> None:
+        self, form: Form, vocabulary: Vocabulary, watch: str | None, bias: Mapping[int, float], length: int, rows: int,
+        end_token: int,
+    ) -> None:  # fmt: skip
         self._form, self._vocabulary = form, vocabulary
         self._watched = form.words.get(watch, set()) if watch is not None else set()
-        self._end_token = end_token
+        self._bias, self._end_token = bias, end_token
         self._states = [form.start] * rows
         self._ended: set[int] = set()
         self._read = length
@@ -167,6 +172,9 @@ class _Course:
         import torch
 
         self._follow(ids)
+        if self._bias:
+            scores = scores.clone()
+            scores[:, list(self._bias)] += torch.tensor(list(self._bias.values()), dtype=scores.dtype)
         kept = torch.full_like(scores, float("-inf"))
         for row, state in enumerate(self._states):
             if state == self._form.end:

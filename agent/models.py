@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from agent import tower
 from agent.prompt import CHAT_TEMPLATE, IMAGE_TOKEN, PROMPT_VERSION
 from tools import weights
@@ -75,12 +77,15 @@ class Card(Frozen):
         projector: The projector's pin.
         adapter: The adapter's pin; None before one was trained.
         prompt_version: Of `agent.prompt`, at training: another version at serving is an error.
+        reserve: Added to the logits of tokens, by their number, while the model looks: what ends the list of things
+            that it sees. So it claims something only where it is sure enough (`evals.planted`).
         training: Recipe, seed, data and figures of the training, for readers.
     """
 
     projector: Pin
     adapter: Pin | None
     prompt_version: str
+    reserve: dict[int, float] = Field(default_factory=dict)
     training: dict[str, Any]
 
 
@@ -89,11 +94,13 @@ class Adapter(Frozen):
 
     Attributes:
         revision: The first 12 hex digits of its sha256.
+        reserve: See `Card`.
     """
 
     folder: Path
     name: str
     revision: str
+    reserve: dict[int, float] = Field(default_factory=dict)
 
 
 def language_model_file(cache: Path) -> tuple[Path, str]:
@@ -135,7 +142,7 @@ def adapter(folder: Path = FOLDER) -> Adapter | None:
             remedy="Install Exposit again, or train the adapter anew (finetune/sft.py).",
         )
     file = _pinned(known.adapter, folder)
-    return Adapter(folder=file.parent, name=ADAPTER, revision=known.adapter.sha256[:12])
+    return Adapter(folder=file.parent, name=ADAPTER, revision=known.adapter.sha256[:12], reserve=known.reserve)
 
 
 def revision(folder: Path = FOLDER) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from agent import outline, seeing
+from agent import models, outline, seeing
 from agent.outline import Point
 from agent.prompt import (
     PROMPT_VERSION,
@@ -33,7 +33,7 @@ from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Wri
 from agent.views import SIDE, View, views
 from agent.vision import LONGEST_LOOK, LONGEST_SENTENCE, Tell, Told
 from tools.contract import Evidence, Region
-from tools.errors import ConfigurationError, ModelServerError
+from tools.errors import ConfigurationError, IntegrityError, MissingWeightError, ModelServerError
 from tools.image import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class ServedVision:
         self.base_url = base_url.rstrip("/") + ("/v1" if parts.path in ("", "/") else "")
         self._model = model
         self._base: str | None = None
+        self._reserve: dict[int, float] = {}
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._limits = limits
@@ -149,6 +150,7 @@ class ServedVision:
                     remedy=f"Set EXPOSIT_VLM_MODEL to one of: {', '.join(listed[:8])}.",
                 )
             self._base = parents.get(self._model)
+            self._reserve = _reserve_of(self._model)
             self._sees = await self._takes_pictures()
             self._connected = True
             return self._model
@@ -243,7 +245,9 @@ class ServedVision:
 
     async def _look_at(self, view: View) -> Looked:
         messages = look_messages(seeing.data_url(view.pixels), seeing.shown_as(view))
-        choice = await self._guarded(self._complete(messages, Look, LONGEST_LOOK, logprobs=True))
+        bias = {str(token): value for token, value in self._reserve.items()}
+        more = {"logprobs": True, "top_logprobs": _TOP, "logit_bias": bias}
+        choice = await self._guarded(self._complete(messages, Look, LONGEST_LOOK, **more))
         if choice.finish_reason == "length":
             raise ModelServerError(
                 "The model's reply was cut off before its end.", remedy="Try again.", code="model_reply"
@@ -268,10 +272,7 @@ class ServedVision:
         await self._guarded(every())
         return told.whole()
 
-    async def _complete(
-        self, messages: list[Message], reply: type[Reply] | None, max_tokens: int, *, logprobs: bool = False
-    ) -> Any:
-        more: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP} if logprobs else {}
+    async def _complete(self, messages: list[Message], reply: type[Reply] | None, max_tokens: int, **more: Any) -> Any:
         done = await self._open().chat.completions.create(**self._request(messages, reply, max_tokens), **more)
         if not done.choices:
             raise ModelServerError("The model server sent no reply.", remedy="Try again.", code="model_reply")
@@ -345,6 +346,15 @@ class ServedVision:
             raise ModelServerError(
                 f"{self._where} sent what is not a reply of this API.", remedy="Check the address.", code="model_reply"
             ) from error
+
+
+def _reserve_of(model: str) -> dict[int, float]:
+    """What is added to the logits of the adapter that is shipped; nothing for any other model."""
+    with contextlib.suppress(MissingWeightError, IntegrityError):
+        ours = models.adapter()
+        if ours is not None and f"{ours.name}@{ours.revision}" == model:
+            return ours.reserve
+    return {}
 
 
 def _probability(logprobs: Any) -> float | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -47,15 +47,18 @@ def test_views(data: Path, count: int, seed: int) -> list[Sample]:
     return list(samples(photographs(data, "test"), "test", count, untouched=0.4, kinds=kinds, seed=seed))
 
 
-def said_by(model: Llava, views: Sequence[Sample], tell: Callable[[str], None] = print) -> list[Said]:
-    """What the model says of each view, asked as the service asks it."""
+def said_by(
+    model: Llava, views: Sequence[Sample], reserve: Mapping[int, float], tell: Callable[[str], None] = print
+) -> list[Said]:
+    """What the model says of each view, asked as the service asks it; `reserve` as `agent.models.Card` has it."""
     out: list[Said] = []
     for begin in range(0, len(views), _BATCH):
         some = views[begin : begin + _BATCH]
         asked = [look_messages("view:", "a native crop" if each.native else "the whole picture") for each in some]
         written = model.write(
-            asked, form_of(Look), pictures=[each.pixels for each in some], max_new_tokens=120, timeout_s=600
-        )
+            asked, form_of(Look), pictures=[each.pixels for each in some], bias=reserve, max_new_tokens=120,
+            timeout_s=600,
+        )  # fmt: skip
         for each in written:
             try:
                 seen = parse(each.text, Look).observations
@@ -182,10 +185,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         found["linear probe"] = marks(views, [probe.say(each) for each in seen])
         print(json.dumps(found), flush=True)
     if adapter is not None:
-        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said_by(Llava(folder, adapter.folder), views))
+        said = said_by(Llava(folder, adapter.folder), views, adapter.reserve)
+        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said)
     if args.base_count:
         some = views[: args.base_count]
-        found["base without adapter"] = marks(some, said_by(Llava(folder), some))
+        found["base without adapter"] = marks(some, said_by(Llava(folder), some, {}))
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

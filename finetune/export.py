@@ -86,7 +86,9 @@ def check(recipe: Recipe) -> None:
         )
 
 
-def export(run: Path, projector: Path, target: Path, training: dict[str, Any]) -> Card:
+def export(
+    run: Path, projector: Path, target: Path, training: dict[str, Any], reserve: dict[int, float] | None = None
+) -> Card:
     """Writes projector, adapter and card where the service finds them, in half precision; the card.
 
     The adapter's configuration loses the path of the base that it was trained on, and is checked once more.
@@ -114,6 +116,7 @@ def export(run: Path, projector: Path, target: Path, training: dict[str, Any]) -
     base = {name: weights.weight(name).sha256 for name in ("clip", "smollm2")}
     card = Card(
         projector=pins[PROJECTOR_FILE], adapter=pins[f"adapter/{ADAPTER_FILE}"], prompt_version=PROMPT_VERSION,
+        reserve=reserve or {},
         training={"base": base, "recipe": {"rank": raw["r"], "alpha": raw["lora_alpha"]}} | training,
     )  # fmt: skip
     (target / "card.json").write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
@@ -144,13 +147,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--curve", type=Path, action="append", default=[], help="Curves of all stages, in order.")
     parser.add_argument("--note", default="", help="How it was trained, in a sentence or two.")
     parser.add_argument("--figures", type=Path, action="append", default=[], help="What evals found of it.")
+    parser.add_argument(
+        "--reserve", action="append", default=[], metavar="TOKEN=LOGITS", help="See `agent.models.Card.reserve`."
+    )
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     training: dict[str, Any] = {"note": args.note, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
     curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
     training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]
     training["figures"] = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in args.figures}
-    card = export(args.run, args.projector or args.run / PROJECTOR_FILE, args.out, training)
+    reserve = {int(token): float(value) for token, value in (each.split("=") for each in args.reserve)}
+    card = export(args.run, args.projector or args.run / PROJECTOR_FILE, args.out, training, reserve)
     print(card.model_dump_json(indent=1, exclude={"training"}))
 
 

@@ -2,7 +2,7 @@
 
     python -m finetune.sft --base FOLDER --rows ROWS.jsonl [--tokens TOKENS.safetensors] --out RUN --minutes 40
     python -m finetune.sft --base Qwen/Qwen2-VL-2B-Instruct --rows ROWS.jsonl --out RUN --minutes 40
-    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --from-adapter RUN/adapter \\
+    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --from-adapter RUN/adapter
         --projector PROJECTOR.safetensors --looks 0.15 --steps 700 --minutes 600 --rate 6e-4 --out NEXT
 
 `--base` is any vision-language model that transformers loads by `AutoModelForImageTextToText`: the model that

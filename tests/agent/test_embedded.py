@@ -79,6 +79,20 @@ def test_the_adapter_takes_part(tiny: tuple[Path, models.Adapter]) -> None:
     assert with_it.p != pytest.approx(without.p, abs=1e-4)
 
 
+def test_what_ends_a_list_can_be_favoured(tiny: tuple[Path, models.Adapter]) -> None:
+    base, adapter = tiny
+    model = Llava(base, adapter.folder)
+    from transformers import PreTrainedTokenizerFast
+
+    ends = PreTrainedTokenizerFast.from_pretrained(base).convert_tokens_to_ids("]")
+    pixels = [views(np.asarray(picture()))[0].pixels]
+    rest: dict[str, Any] = {"pictures": pixels, "max_new_tokens": 40, "timeout_s": 60}
+    asked = [look_messages("view:", "the whole picture")]
+    for bias, begins in ((100.0, '{"observations":[],'), (-100.0, '{"observations":[{')):
+        (written,) = model.write(asked, form_of(Look), bias={ends: bias}, **rest)
+        assert written.text.startswith(begins)
+
+
 async def test_the_writer_names_model_adapter_and_revision(
     vision: EmbeddedVision, tiny: tuple[Path, models.Adapter]
 ) -> None:

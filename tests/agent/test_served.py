@@ -7,12 +7,14 @@ import json
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from agent import models
 from agent.grounding import ground
 from agent.outline import explanation
 from agent.prompt import clean
@@ -255,6 +257,21 @@ async def test_a_look_reads_its_probability_from_log_probabilities_only(server: 
     server.finish = "length"
     with pytest.raises(ModelServerError):
         await vision.look(encoded(picture()))
+
+
+async def test_the_reserve_of_an_adapter_goes_with_it_and_with_no_other(
+    server: Server, vision: ServedVision, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ours = models.Adapter(folder=tmp_path, name="exposit", revision="abc", reserve={77: 8.0})
+    monkeypatch.setattr(models, "adapter", lambda: ours)
+    server.content = json.dumps({"observations": [], "answer": "photograph"})
+    await vision.look(encoded(picture()))
+    assert not server.asked[-1]["logit_bias"]
+    server.models = [{"id": "exposit@abc", "object": "model", "created": 0, "owned_by": "test", "parent": "vlm-1"}]
+    other = ServedVision(server.url, timeout_s=5)
+    await other.look(encoded(picture()))
+    assert server.asked[-1]["logit_bias"] == {"77": 8.0}
+    await other.close()
 
 
 async def test_a_server_that_takes_no_pictures_cannot_look(server: Server, vision: ServedVision) -> None:
