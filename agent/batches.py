@@ -64,7 +64,7 @@ class BatchItem(Frozen):
     problem: Problem | None = None
 
 
-_EXAMPLE: Final = {
+_EXAMPLE: Final[dict[str, Any]] = {
     "id": "c1a7f3e05b9d4a2e8f60",
     "name": "Monday",
     "created_at": "2026-11-21T09:30:00Z",

@@ -37,7 +37,7 @@ Subject = Literal["case", "batch"]
 _SOON: Final = timedelta(seconds=5)
 
 
-_EXAMPLE: Final = {
+_EXAMPLE: Final[dict[str, Any]] = {
     "case_id": "5f0c2a9d7e1b4c3a8d6e",
     "state": "queued",
     "created_at": "2026-11-21T09:30:00Z",
