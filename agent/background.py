@@ -37,6 +37,7 @@ class Background:
     _cases: Examinations
     _outside: Outside | None
     _duty: asyncio.Task[Duty | None] | None = None
+    _duties: Duties | None = None
 
     async def _with_review(self, report: Report) -> Report:
         raise NotImplementedError
@@ -152,7 +153,7 @@ class Background:
             case_id = _id(f"{batch_id}/{len(items)}")
             if isinstance(given, Submission):
                 sha256 = await stored(self._parts, given.data)
-                order = self._order(given, sha256, case_id, level, "ordinary", None, batch_id)
+                order = self._order(given, sha256, case_id, level, "ordinary", None, batch_id, 1 + len(items))
                 items.append(Item(case_id=case_id, name=order.name, order=order))
             elif isinstance(given, Link):
                 items.append(Item(case_id=case_id, name=plain_name(given.name), link=given))
@@ -160,7 +161,9 @@ class Background:
                 items.append(Item(case_id=case_id, name=plain_name(given.name), problem=given))
         if not items:
             raise CallerError("The batch is empty.", remedy="Send at least one file or address.", code="empty_batch")
-        await self._batches.create(batch_id, name, level, callback, items, most=self.settings.max_queue)
+        await self._batches.create(
+            batch_id, name, level, callback, items, most=self.settings.max_queue, present=self._parts.originals.exists
+        )
         return await self.batch(batch_id)
 
     async def batch(self, batch_id: str) -> Batch:
@@ -243,17 +246,19 @@ class Background:
         stakes: Stakes,
         callback: str | None,
         batch_id: str | None = None,
+        rank: int = 0,
     ) -> Order:
         return Order(
             case_id=case_id, name=plain_name(given.name), origin=given.origin, sha256=sha256, bytes=len(given.data),
             claim=given.claim, level=level, stakes=stakes, callback_url=callback, batch_id=batch_id,
+            rank=rank,
         )  # fmt: skip
 
     def _begin_jobs(self, outside: Outside) -> None:
         """Begins to take jobs, beside everything else: the queue's library takes a second to import."""
 
         async def begin() -> Duty | None:
-            duties = Duties(
+            self._duties = duties = Duties(
                 self._parts, self._cases, self._jobs, self._batches, outside, state=self.case, after=self._with_review
             )
             duty = Duty(
@@ -276,7 +281,8 @@ class Background:
         """Takes no more jobs; those that do not end soon wait for another process, or the next start."""
         if self._duty is not None:
             duty = await self._duty
-            if duty is not None:
+            if duty is not None and self._duties is not None:
+                self._duties.closing = True
                 await duty.end(0 if hurried else _CLOSE_S)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import ConfigDict
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,9 +23,9 @@ from agent.tables import CaseRow, storable
 from agent.trail import Trail
 from agent.verdict import Label, State
 from tools.contract import Fraction, Frozen
-from tools.errors import NotFoundError
+from tools.errors import NotFoundError, TryAgainError
 
-ITEMS_MAX: Final = 1000
+ITEMS_MAX: Final = 500
 STATES: Final[tuple[State, ...]] = ("queued", "running", "done", "failed")
 
 
@@ -63,6 +64,30 @@ class BatchItem(Frozen):
     problem: Problem | None = None
 
 
+_EXAMPLE: Final[dict[str, Any]] = {
+    "id": "c1a7f3e05b9d4a2e8f60",
+    "name": "Monday",
+    "created_at": "2026-11-21T09:30:00Z",
+    "budget": "quick",
+    "state": "running",
+    "total": 2,
+    "counts": {"queued": 0, "running": 1, "done": 0, "failed": 1},
+    "items": [
+        {
+            "position": 0, "name": "a.jpg", "url": None, "state": "running", "case_id": "5f0c2a9d7e1b4c3a8d6e",
+            "label": None, "p_generated": None, "problem": None,
+        },
+        {
+            "position": 1, "name": "b.jpg", "url": None, "state": "failed", "case_id": "0b7d9c5e2f4a4d1c9b3e",
+            "label": None, "p_generated": None,
+            "problem": {
+                "code": "not_an_image", "message": "The file is not a picture: its first bytes are those of a text.",
+            },
+        },
+    ],
+}  # fmt: skip
+
+
 class Batch(Frozen):
     """A batch and how far it is.
 
@@ -71,6 +96,8 @@ class Batch(Frozen):
         counts: Items by state; every state is there.
         items: In the order they were handed in; empty in a list of batches.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str
     name: str
@@ -100,12 +127,20 @@ class BatchLog:
         self._database, self._queue = database, queue
 
     async def create(
-        self, batch_id: str, name: str, level: Level, callback_url: str | None, items: Sequence[Item], *, most: int
+        self,
+        batch_id: str,
+        name: str,
+        level: Level,
+        callback_url: str | None,
+        items: Sequence[Item],
+        *,
+        most: int,
+        present: Callable[[str], bool],
     ) -> None:
         """Puts a whole batch in line, or nothing of it. A batch of an id that is there is left as it is.
 
         Raises:
-            TryAgainError: `queue_full`.
+            TryAgainError: `queue_full`; `original_gone`, where a purge took a file in the meantime, as `present` says.
         """
         await self._queue.open()
 
@@ -119,23 +154,19 @@ class BatchLog:
                 BatchRow(id=batch_id, name=storable(name), created_at=now, budget=level, callback_url=callback_url)
             )
             await session.flush()
-            for position, item in enumerate(items):
-                if item.order is not None:
-                    # a microsecond apart, so that the history keeps their order
-                    at = now + timedelta(microseconds=position)
-                    await placed(session, log, self._queue, item.order, at)
-                elif item.link is not None:
-                    await self._queue.put(session, "fetch", f"link-{batch_id}-{position}", batch_id, position)
-                link, problem = item.link, item.problem
-                session.add(
-                    BatchItemRow(
-                        batch_id=batch_id, position=position, name=storable(item.name), case_id=item.case_id,
-                        url=link.url if link else None,
-                        claim=link.claim.model_dump(mode="json") if link and link.claim else None,
-                        error_code=problem.code if problem else None,
-                        error_message=problem.message if problem else None,
-                    )
-                )  # fmt: skip
+            orders = [item.order for item in items if item.order is not None]
+            if not all(present(order.sha256) for order in orders):  # from here on no purge takes one: it waits for us
+                raise TryAgainError(
+                    "A file of the batch was just purged.", remedy="Send the batch again.", code="original_gone"
+                )
+            await placed(session, log, self._queue, orders, now)
+            links = [
+                (f"link-{batch_id}-{position}", (batch_id, position), 1 + position)
+                for position, item in enumerate(items)
+                if item.link is not None
+            ]
+            await self._queue.put_all(session, "fetch", links)
+            session.add_all(_row(batch_id, position, item) for position, item in enumerate(items))
             await session.flush()
 
         await self._database.write(work)
@@ -164,7 +195,7 @@ class BatchLog:
             if await session.get(CaseRow, order.case_id) is None:
                 item = await session.get_one(BatchItemRow, (batch_id, position))
                 item.name = storable(order.name)
-                await placed(session, log, self._queue, order, datetime.now(UTC))
+                await placed(session, log, self._queue, [order], datetime.now(UTC))
 
         await self._database.write(work)
 
@@ -202,6 +233,15 @@ class BatchLog:
         """Where the end of a batch is told."""
         wanted = select(BatchRow.callback_url).where(BatchRow.id == batch_id)
         return await self._database.read(lambda session: session.scalar(wanted))
+
+
+def _row(batch_id: str, position: int, item: Item) -> BatchItemRow:
+    link, problem = item.link, item.problem
+    return BatchItemRow(
+        batch_id=batch_id, position=position, name=storable(item.name), case_id=item.case_id,
+        url=link.url if link else None, claim=link.claim.model_dump(mode="json") if link and link.claim else None,
+        error_code=problem.code if problem else None, error_message=problem.message if problem else None,
+    )  # fmt: skip
 
 
 def _state() -> Any:

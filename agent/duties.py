@@ -38,6 +38,9 @@ class Duties:
         state: How a case stands.
         after: Done with each report before anybody is told.
         outside: The way out.
+
+    Attributes:
+        closing: Set, no further examination is begun: jobs that wait for their turn are left to others.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Duties:
     ) -> None:
         self._parts, self._cases, self._jobs, self._batches = parts, cases, jobs, batches
         self._outside, self._state, self._after = outside, state, after
+        self.closing = False
         # One turn is left to those who wait for an answer.
         self._turn = asyncio.Semaphore(max(1, parts.settings.workers * 2 - 1))
 
@@ -76,6 +80,8 @@ class Duties:
 
     async def _examine(self, case_id: str) -> None:
         async with self._turn:
+            if self.closing:
+                raise asyncio.CancelledError
             await self._examine_now(case_id)
         await self._jobs.tell(case_id, [(END, "", {})])
         await self._ended(case_id)
@@ -177,7 +183,7 @@ class Duties:
                 sha256 = await stored(self._parts, data)
                 order = Order(
                     case_id=case_id, name=plain_name(name), origin="url", sha256=sha256, bytes=len(data),
-                    claim=link.claim, level=level, stakes="ordinary", batch_id=batch_id,
+                    claim=link.claim, level=level, stakes="ordinary", batch_id=batch_id, rank=1 + position,
                 )  # fmt: skip
             except CallerError as error:
                 await self._batches.fail_link(batch_id, position, error.code, error.message)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,7 @@ from agent.jobrows import BatchItemRow, EventRow, JobRow
 from agent.queueing import Queue
 from agent.state import Level, Stakes
 from agent.stated import StatedClaim
-from agent.store import open_case
+from agent.store import NewCase, open_cases
 from agent.tables import CaseRow
 from agent.trail import Trail
 from agent.verdict import CaseSummary, Report, State
@@ -35,6 +35,21 @@ END: Final = "end"
 """The kind of what is written after the last step of a case."""
 Subject = Literal["case", "batch"]
 _SOON: Final = timedelta(seconds=5)
+
+
+_EXAMPLE: Final[dict[str, Any]] = {
+    "case_id": "5f0c2a9d7e1b4c3a8d6e",
+    "state": "queued",
+    "created_at": "2026-11-21T09:30:00Z",
+    "finished_at": None,
+    "name": "photo.jpg",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "batch_id": None,
+    "attempts": 0,
+    "problem": None,
+    "purged": False,
+    "report": None,
+}
 
 
 class Problem(Frozen):
@@ -53,6 +68,8 @@ class CaseState(Frozen):
         attempts: How often its examination was begun in the background; 0 where it was not examined there.
         report: The newest report, when it is done.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     case_id: str
     state: State
@@ -78,7 +95,12 @@ class Step(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A case to be opened and examined in the background. Its original is stored already."""
+    """A case to be opened and examined in the background. Its original is stored already.
+
+    Attributes:
+        rank: Its rank in the queue: 0 for a picture by itself; in a batch its place from 1, so that batches that were
+            handed in together share the workers, and a single picture waits for none of them.
+    """
 
     case_id: str
     name: str
@@ -90,6 +112,7 @@ class Order:
     stakes: Stakes
     callback_url: str | None = None
     batch_id: str | None = None
+    rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +156,7 @@ class JobLog:
                     raise CallerError(f"A case {order.case_id} exists already.", code="case_exists")
                 return
             await room(session, 1, most)
-            await placed(session, log, self._queue, order, datetime.now(UTC))
+            await placed(session, log, self._queue, [order], datetime.now(UTC))
 
         await self._database.write(work)
 
@@ -269,21 +292,29 @@ class JobLog:
         await self._database.write(work)
 
 
-async def placed(session: AsyncSession, log: Trail, queue: Queue, order: Order, now: datetime) -> None:
-    """Opens the case of an order and puts it in line, within a transaction that holds the trail."""
-    await open_case(
-        session, log, case_id=order.case_id, name=order.name, origin=order.origin, budget=order.level,
-        sha256=order.sha256, bytes=order.bytes, created_at=now, claim=order.claim,
-    )  # fmt: skip
-    await session.flush()
-    session.add(
+async def placed(session: AsyncSession, log: Trail, queue: Queue, orders: Sequence[Order], now: datetime) -> None:
+    """Opens the cases of orders and puts them in line, within a transaction that holds the trail.
+
+    Their times are a microsecond apart, so that the history keeps their order.
+    """
+    new = [
+        NewCase(
+            case_id=order.case_id, name=order.name, origin=order.origin, budget=order.level, sha256=order.sha256,
+            bytes=order.bytes, created_at=now + timedelta(microseconds=number), claim=order.claim,
+        )
+        for number, order in enumerate(orders)
+    ]  # fmt: skip
+    await open_cases(session, log, new)
+    session.add_all(
         JobRow(
             case_id=order.case_id, queued_at=now, attempts=0, stakes=order.stakes, callback_url=order.callback_url,
             batch_id=order.batch_id,
         )
+        for order in orders
     )  # fmt: skip
     await session.flush()
-    await queue.put(session, "examine", f"case-{order.case_id}", order.case_id)
+    jobs = [(f"case-{order.case_id}", (order.case_id,), order.rank) for order in orders]
+    await queue.put_all(session, "examine", jobs)
 
 
 async def room(session: AsyncSession, more: int, most: int) -> None:

@@ -12,10 +12,11 @@ import functools
 import logging
 import threading
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -66,16 +67,43 @@ class Queue:
                         code="database_away",
                     ) from error
 
-    async def put(self, session: AsyncSession, kind: Kind, job_id: str, *args: Any, delay_s: float = 0.0) -> None:
-        """Puts a job in line within the caller's transaction. A job of an id that was ever put is put only once."""
+    async def put(
+        self, session: AsyncSession, kind: Kind, job_id: str, *args: str | int, delay_s: float = 0.0, rank: int = 0
+    ) -> None:
+        """Puts a job in line within the caller's transaction. A job of an id that was ever put is put only once.
+
+        Args:
+            session: The transaction.
+            kind: What is to be done.
+            job_id: The job's own name.
+            args: Passed to the job.
+            delay_s: Seconds before it may be taken.
+            rank: Jobs of a lower rank are taken first, and of one rank the older ones.
+        """
+        await self.put_all(session, kind, [(job_id, args, rank)], delay_s=delay_s)
+
+    async def put_all(
+        self,
+        session: AsyncSession,
+        kind: Kind,
+        jobs: Sequence[tuple[str, tuple[str | int, ...], int]],
+        *,
+        delay_s: float = 0.0,
+    ) -> None:
+        """The same for many jobs, each with its id, its arguments and its rank."""
         if self._client is None:
             raise RuntimeError("the queue was not opened")
         client = self._client
-        options: Any = {"queue_name": _QUEUES[kind], "workflow_name": kind, "workflow_id": job_id}
+        common: dict[str, Any] = {"queue_name": _QUEUES[kind], "workflow_name": kind}
         if delay_s:
-            options["delay_seconds"] = delay_s
-        connection = await session.connection()
-        await connection.run_sync(lambda plain: client.enqueue_in_transaction(plain, options, *args))
+            common["delay_seconds"] = delay_s
+
+        def put(plain: Connection) -> None:
+            for job_id, args, rank in jobs:
+                options: Any = {**common, "workflow_id": job_id} | ({"priority": rank} if rank else {})
+                client.enqueue_in_transaction(plain, options, *args)
+
+        await (await session.connection()).run_sync(put)
 
     async def forget(self, before_ms: int) -> None:
         """Drops what the queue keeps of jobs that ended before that moment (milliseconds since 1970)."""

@@ -53,7 +53,8 @@ class Retention:
         """
         chosen = [case_id] if case_id is not None else await self._older(before or datetime.now(UTC))
         done = [one for each in chosen if (one := await self._one(each, because)) is not None]
-        return Purged(cases=len(done), files=sum(files for files, _ in done), shared=sum(shared for _, shared in done))
+        shared = {sha256 for _, sha256 in done if sha256 and self._originals.exists(sha256)}
+        return Purged(cases=len(done), files=sum(files for files, _ in done), shared=len(shared))
 
     async def _older(self, before: datetime) -> list[str]:
         purged = exists().where(PurgeRow.case_id == CaseRow.id)
@@ -65,14 +66,14 @@ class Retention:
 
         return await self._database.read(work)
 
-    async def _one(self, case_id: str, because: str) -> tuple[int, bool] | None:
-        """Files that were deleted, and whether the original is shared; None where the case was purged before.
+    async def _one(self, case_id: str, because: str) -> tuple[int, str] | None:
+        """Files that were deleted, and the original if another case needs it; None where it was purged before.
 
         The bytes go while the trail is locked, before the transaction is stored: no case about them can come in
         between, and a purge that was cut off is simply done again.
         """
 
-        async def work(session: AsyncSession) -> tuple[int, bool] | None:
+        async def work(session: AsyncSession) -> tuple[int, str] | None:
             log = await Trail.locked(session)
             case = await case_row(session, case_id)
             if case.status == "running":
@@ -91,7 +92,7 @@ class Retention:
             log.append("case_purged", case.id, trail.purged(row))
             await session.flush()
             gone = await asyncio.to_thread(self._delete, [] if shared else [case.image_sha256], maps)
-            return gone, shared
+            return gone, case.image_sha256 if shared else ""
 
         return await self._database.write(work)
 

@@ -6,6 +6,8 @@ statements are built by SQLAlchemy with bound parameters only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -104,12 +106,13 @@ class Store(Afterwards, History):
         now = datetime.now(UTC) if created_at is None else created_at
         if now.utcoffset() is None:
             raise ValueError(f"created_at must know its time zone, got {now!r}")
+        new = NewCase(
+            case_id=case_id, name=name, origin=origin, budget=budget, sha256=sha256, bytes=bytes, created_at=now,
+            claim=claim,
+        )  # fmt: skip
 
         async def work(session: AsyncSession) -> None:
-            await open_case(
-                session, await Trail.locked(session), case_id=case_id, name=name, origin=origin, budget=budget,
-                sha256=sha256, bytes=bytes, created_at=now, claim=claim,
-            )  # fmt: skip
+            await open_cases(session, await Trail.locked(session), [new])
 
         await self._database.write(work)
 
@@ -253,45 +256,57 @@ class Store(Afterwards, History):
         return await self._database.read(trail.verify)
 
 
-async def open_case(
-    session: AsyncSession,
-    log: Trail,
-    *,
-    case_id: str,
-    name: str,
-    origin: str,
-    budget: str,
-    sha256: str,
-    bytes: int,
-    created_at: datetime,
-    claim: StatedClaim | None,
-) -> None:
-    """Opens the row of a case within a transaction. Raises CallerError if a case of that id exists."""
-    if await session.get(CaseRow, case_id) is not None:
-        raise CallerError(f"A case {case_id} exists already.", remedy="Take a new id.", code="case_exists")
-    image = await session.get(ImageRow, sha256)
-    if image is None:
-        image = ImageRow(sha256=sha256, bytes=bytes, first_seen_at=created_at)
-        session.add(image)
-        await session.flush()  # before the case that refers to it
-    case = CaseRow(
-        id=case_id,
-        status="running",
-        created_at=created_at.astimezone(UTC),
-        budget=budget,
-        name=storable(name),
-        origin=origin,
-        image_sha256=sha256,
-        claim=None if claim is None else claim.model_dump(mode="json"),
-    )
-    session.add(case)
-    log.append("case_begun", case_id, trail.begun(case, image))
-
-
 def _fail(log: Trail, case: CaseRow, code: str, message: str) -> None:
     case.status, case.finished_at = "failed", datetime.now(UTC)
     case.error_code, case.error_message = storable(code), storable(message)
     log.append("case_failed", case.id, trail.failed(case))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewCase:
+    """A case that is to be opened. `sha256` and `bytes` are of the original; `created_at` knows its time zone."""
+
+    case_id: str
+    name: str
+    origin: str
+    budget: str
+    sha256: str
+    bytes: int
+    created_at: datetime
+    claim: StatedClaim | None
+
+
+async def open_cases(session: AsyncSession, log: Trail, new: Sequence[NewCase]) -> None:
+    """Opens cases within a transaction, in few statements however many they are.
+
+    Raises:
+        CallerError: if a case of one of the ids exists.
+    """
+    ids, hashes = [each.case_id for each in new], {each.sha256 for each in new}
+    known = await session.scalar(select(CaseRow.id).where(CaseRow.id.in_(ids)).limit(1))
+    if known is not None:
+        raise CallerError(f"A case {known} exists already.", remedy="Take a new id.", code="case_exists")
+    found = await session.scalars(select(ImageRow).where(ImageRow.sha256.in_(hashes)))
+    images = {image.sha256: image for image in found}
+    for each in new:
+        if each.sha256 not in images:
+            images[each.sha256] = ImageRow(sha256=each.sha256, bytes=each.bytes, first_seen_at=each.created_at)
+            session.add(images[each.sha256])
+    await session.flush()  # before the cases that refer to them
+    for each in new:
+        case = CaseRow(
+            id=each.case_id,
+            status="running",
+            created_at=each.created_at.astimezone(UTC),
+            budget=each.budget,
+            name=storable(each.name),
+            origin=each.origin,
+            image_sha256=each.sha256,
+            claim=None if each.claim is None else each.claim.model_dump(mode="json"),
+        )
+        session.add(case)
+        log.append("case_begun", each.case_id, trail.begun(case, images[each.sha256]))
+    await session.flush()
 
 
 async def _describe_image(session: AsyncSession, case: CaseRow, facts: ImageFacts) -> None:

@@ -182,7 +182,7 @@ async def _form(request: Request, settings: Settings) -> FormData:
     )  # fmt: skip
     try:
         async with asyncio.timeout(_UPLOAD_S):
-            return await bounded_form(request, bound + FORM_SLACK, too_large, files=ITEMS_MAX, fields=8)
+            return await bounded_form(request, bound + FORM_SLACK, too_large, files=ITEMS_MAX + 1, fields=8)
     except TimeoutError as error:
         raise CallerError(
             f"The upload took longer than {_UPLOAD_S:g} seconds.",

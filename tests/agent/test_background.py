@@ -149,6 +149,12 @@ async def test_a_batch_is_whole_whatever_is_in_it(url: str, tmp_path: Path) -> N
         assert [each.model_copy(update={"items": ()}) for each in (batch,)] == await explainer.batches()
         (told,) = await outside.told(1)
         assert (told["event"], told["counts"]["failed"]) == ("batch.done", 3)
+        explainer._parts.originals.remove(fetched.sha256)
+        explainer._parts.originals.put = lambda data: fetched.sha256  # type: ignore[method-assign]  # a purge in between
+        with pytest.raises(TryAgainError) as gone:
+            await explainer.create_batch([Submission(data=jpeg(3))])
+        assert gone.value.code == "original_gone"
+        assert len(await explainer.batches()) == 1
         for empty in ([], iter(())):
             with pytest.raises(CallerError, match="empty"):
                 await explainer.create_batch(empty)
@@ -157,6 +163,29 @@ async def test_a_batch_is_whole_whatever_is_in_it(url: str, tmp_path: Path) -> N
         failed = await explainer.history(Filters(state="failed"))
         assert [each.name for each in failed.cases] == ["=b.jpg"]
         assert failed.cases[0].error_code == "not_an_image"
+
+
+async def test_one_picture_waits_for_no_batch(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    async with opened(tmp_path, url, None) as explainer:
+        long = await explainer.create_batch([Submission(data=jpeg(n)) for n in range(6)], budget="quick")
+        late = await explainer.create_batch([Submission(data=jpeg(9))], budget="quick")
+        single = await explainer.enqueue(Submission(data=jpeg(8)), budget="quick")
+    async with opened(tmp_path, url, Outside()) as explainer:
+        await ended(explainer, long.id)
+        await ended(explainer, late.id)
+        assert [event async for event in explainer.events(single.case_id)][-1].kind == "report"
+
+        async def begun(case_id: str | None) -> datetime:
+            job = await explainer._jobs.job(str(case_id))
+            assert job is not None
+            assert job.started_at is not None
+            return job.started_at
+
+        # four are taken at once: the single one, the first of each batch, and the second of the long one
+        sixth = await begun(long.items[5].case_id)
+        assert await begun(single.case_id) < sixth
+        assert await begun(late.items[0].case_id) < sixth
 
 
 async def test_history_by_what_is_asked_for(url: str, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ async def test_questions_are_answered_grounded_and_logged(tmp_path: Path) -> Non
 async def test_readiness_names_what_is_not_ready_yet(tmp_path: Path) -> None:
     async with opened(tmp_path) as explainer:
         parts = await explainer.readiness()
-        assert set(parts) == {"database", "workers", "narrator", "calibration"}
+        assert set(parts) == {"database", "queue", "workers", "narrator", "calibration"}
         assert parts["workers"].startswith("starting")
         await explainer.until_warm()
         parts = await explainer.readiness()

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from agent.service import Explainer
 from agent.settings import Settings
-from tests.conftest import encoded, picture
+from tests.conftest import ROOT, encoded, picture
 from tests.ui.test_api import refused
 from ui import scopes, sheets
 from ui.api import create_app
@@ -253,6 +253,13 @@ def test_every_call_names_its_scope() -> None:
         for method in route.methods
     }
     assert found == set(scopes.CALLS)
+
+
+def test_every_call_is_shown_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "API.md").read_text(encoding="utf-8")
+    for _, path in scopes.CALLS:
+        shown = path.format(case_id="CASE", batch_id="BATCH", sha256="SHA256")
+        assert shown in guide or shown.rpartition("/")[2] in guide, path
 
 
 async def test_each_call_is_shut_to_a_key_without_its_scope(tmp_path: Path) -> None:
