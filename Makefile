@@ -5,7 +5,7 @@ PORT ?= 7860
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run explain setup vllm test lint format bench clean
+.PHONY: help run explain setup vllm test lint format audit bench clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ lint: .venv/.dev ## style, types and the direction of imports
 
 format: .venv/.dev ## put the code in order
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+audit: .venv/.dev ## what Exposit depends on: pins, licences, known vulnerabilities (these need a network)
+	@$(BIN)/python docs/audit.py
 
 bench: .venv/.dev ## time and memory of one warm 1024x1024 JPEG, a row a tool
 	@$(BIN)/python -m evals.bench --max-seconds 2 --max-mib 1200

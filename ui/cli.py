@@ -198,9 +198,12 @@ def models_list(
 @models_app.command("pull")
 def models_pull(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all that are missing when none is named.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Then list the weights, one a line, as JSON.")] = False,
 ) -> None:
     """Fetch weights and check each against its pinned hash."""
     running.guarded(lambda: _models().pull(running.settings(), names or [], running.console(stderr=True)))
+    if json:
+        models_list(json=True)
 
 
 @audit_app.command("verify")

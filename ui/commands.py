@@ -219,9 +219,14 @@ def keys_list(json: Annotated[bool, typer.Option("--json", help="One key a line,
         running.say(f"{key.id}  {key.created_at:%Y-%m-%d}  {state}  {','.join(key.scopes)}  {key.name}")
 
 
-def keys_revoke(key: Annotated[str, typer.Argument(help="The key's id, as `exposit keys list` shows it.")]) -> None:
+def keys_revoke(
+    key: Annotated[str, typer.Argument(help="The key's id, as `exposit keys list` shows it.")], json: Json = False
+) -> None:
     """Close a key for good."""
     closed = running.with_explainer(running.settings(), lambda explainer: explainer.keys.revoke(key), eager=False)
+    if json:
+        running.say(closed.model_dump_json())
+        return
     running.say(f"Key {closed.id} for {closed.name} is closed.")
 
 

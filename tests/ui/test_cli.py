@@ -4,9 +4,12 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from tests.conftest import ROOT, encoded, picture
@@ -171,3 +174,38 @@ def test_doctor_tells_of_a_configured_model_that_is_not_there(
 
 async def _not_ready(self: FakeExplainer) -> dict[str, str]:
     return {"database": "cannot be opened"}
+
+
+SPEAK_OTHERWISE = {"serve", "worker", "mcp", "report", "claimreview", "schema"}
+"""They serve, or print a document whose form is asked for by other means (and mostly is JSON)."""
+
+
+def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command with its whole name."""
+    for part, each in getattr(command, "commands", {}).items():
+        yield from commands(each, f"{name} {part}".strip())
+    if not hasattr(command, "commands"):
+        yield name, command
+
+
+def test_every_command_tells_its_outcome_as_json_and_helps() -> None:
+    found = dict(commands(typer.main.get_command(app)))
+    assert len(found) > 20
+    for name, command in found.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--json" in options) != (name in SPEAK_OTHERWISE), name
+        assert command.help.endswith((".", "?")), name
+        for parameter in command.params:
+            if parameter.opts[0].startswith("--"):
+                assert parameter.help, (name, parameter.opts)
+
+
+def test_no_colour_and_no_movement_but_on_a_terminal(
+    fake: list[FakeExplainer], jpeg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (("explain", str(jpeg)), ("history",), ("doctor", "--deep"), ("--help",)):
+        result = run(*arguments)
+        assert "\x1b[" not in result.output, arguments
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal that would have colours
+    assert "\x1b[3" not in run("explain", str(jpeg)).output
