@@ -5,7 +5,8 @@
 Views come from the artifact lab's test split: photographs and strengths that no training saw. Four answers are marked
 on the same views: the model with its adapter; the same model without; the best constant answer; and a linear probe on
 the very tokens that the model is given: a softmax over a patch's token, fitted on the training views of `--built`, then
-the mean of the ten patches that show a kind most. The probe's threshold lies where a fifth of the training views, which
+the mean of the ten patches that show a kind most; once more at the threshold at which it is as silent as the model on
+these very views. The probe's own threshold lies where a fifth of the training views, which
 it was not fitted on, are silent in 95 % of untouched cases. A planted view counts as right in kind, or in place, where
 the first observation has it.
 """
@@ -114,6 +115,10 @@ class LinearProbe:
         chance = (chance / chance.sum(axis=1, keepdims=True))[:, 1:]
         return chance, np.sort(chance, axis=0)[-_TOP:].mean(axis=0)
 
+    def made_silent(self, quiet: Sequence[npt.NDArray[np.floating]], share: float) -> None:
+        """Sets the threshold so that `share` of these views are silent: a comparison at one and the same silence."""
+        self._threshold = float(np.quantile([self._scores(view)[1].max() for view in quiet], share, method="higher"))
+
     def say(self, view: npt.NDArray[np.floating]) -> Said:
         """What the probe says of a view, patches x width."""
         chance, total = self._scores(view)
@@ -186,7 +191,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(found), flush=True)
     if adapter is not None:
         said = said_by(Llava(folder, adapter.folder), views, adapter.reserve)
-        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said)
+        found[name := f"model {adapter.name}@{adapter.revision}"] = marks(views, said)
+        if args.built:
+            quiet = [each for each, view in zip(seen, views, strict=True) if view.planting is None]
+            probe.made_silent(quiet, found[name]["silent"]["share"])
+            found["linear probe, as silent as the model"] = marks(views, [probe.say(each) for each in seen])
     if args.base_count:
         some = views[: args.base_count]
         found["base without adapter"] = marks(some, said_by(Llava(folder), some, {}))

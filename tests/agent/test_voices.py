@@ -24,18 +24,21 @@ async def test_the_template_is_chosen_with_the_reason(tmp_path: Path) -> None:
     assert "EXPOSIT_VLM=template" in why
 
 
-async def test_auto_takes_no_model_that_is_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voices, "FIT", False)
-    vision, why = await choose_vision(Settings(vlm="auto", cache=tmp_path), serving=True)
-    assert vision is None
-    assert "EXPOSIT_VLM=auto chose the plain template" in why
+async def test_auto_takes_no_way_that_is_not_fit(fit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "FIT", frozenset({"served"}))
+    monkeypatch.setattr(voices, "interpreter", lambda: None)
+    for serving, because in ((True, "make vllm"), (False, "single run")):
+        vision, why = await choose_vision(Settings(vlm="auto", cache=fit), serving=serving)
+        assert vision is None
+        assert "EXPOSIT_VLM=auto chose the plain template" in why
+        assert because in why
 
 
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A fit model: its parts are there, as far as the choice looks."""
     adapter = Adapter(folder=tmp_path, name="exposit", revision="abc")
-    monkeypatch.setattr(voices, "FIT", True)
+    monkeypatch.setattr(voices, "FIT", frozenset({"served", "embedded"}))
     monkeypatch.setattr(models, "adapter", lambda: adapter)
     monkeypatch.setattr(models, "compose", lambda cache: tmp_path / "vlm-1")
     return tmp_path
