@@ -74,6 +74,7 @@ def add(app: typer.Typer, run: Runs) -> None:
         confirm: Annotated[bool, typer.Option("--confirm", help="The machine's label holds.")] = False,
         override: Annotated[PersonsLabel | None, typer.Option(help="Another label holds.")] = None,
         annotate: Annotated[bool, typer.Option("--annotate", help="Only add a note.")] = False,
+        json: AsJson = False,
     ) -> None:
         """Confirm, override or annotate a verdict. The machine's verdict stays beside it."""
         from tools.errors import CallerError
@@ -88,6 +89,8 @@ def add(app: typer.Typer, run: Runs) -> None:
             said = await explainer.review(
                 case, Decision.model_validate({"kind": kind, "reviewer": name, "reason": reason, "label": label})
             )
+            if json:
+                return said.model_dump_json()
             told = f" as “{said.label}”" if said.label else ""
             return (
                 f"Recorded: {said.reviewer}, {said.kind}{told}. Report {said.revision} says “{said.machine}” as before."
