@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from typing import Any, Final, Literal, TypeVar
@@ -17,6 +16,7 @@ from starlette.types import Message
 
 from agent.service import CaseState, Explainer, Submission
 from agent.settings import Settings
+from agent.state import Stakes
 from agent.stated import StatedClaim
 from agent.verdict import Report
 from tools.errors import CallerError
@@ -31,10 +31,11 @@ Budget = Literal["quick", "standard", "thorough"]
 T = TypeVar("T", bound=BaseModel)
 
 FORM_SLACK: Final = 64 * 2**10  # boundaries, headers and the fields beside the file
-_UPLOAD_SECONDS: Final = 60.0
 _BUDGET: Final[TypeAdapter[Budget | None]] = TypeAdapter(Budget | None)
+_STAKES: Final[TypeAdapter[Stakes]] = TypeAdapter(Stakes)
 _ASYNC: Final = re.compile(r"\s*respond-async\s*(;|$)", re.I)
 _POLL_AFTER_S: Final = "2"
+STAKES: Final = "What hangs on the answer; where it is high a person may be asked to look. No say in the verdict."
 CALLBACK: Final = "Told when it has ended (docs/API.md says how it is signed). http or https, port 80 or 443, public."
 
 
@@ -47,6 +48,7 @@ class UrlRequest(BaseModel):
 
     url: str = Field(min_length=1, max_length=2048, description="http or https; must lead to the public internet.")
     budget: Budget | None = Field(default=None, description="What the examination may cost; the server's when unset.")
+    stakes: Stakes = Field(default="ordinary", description=STAKES)
     claim: StatedClaim | None = Field(
         default=None, description="The claim made about the picture; kept with the case, and judged by nothing."
     )
@@ -85,6 +87,7 @@ _BODY: Final[dict[str, Any]] = {
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "The picture's file, as it is."},
                         "budget": {"type": "string", "enum": ["quick", "standard", "thorough"]},
+                        "stakes": {"type": "string", "enum": ["ordinary", "high"], "description": STAKES},
                         "callback_url": {"type": "string", "maxLength": 2048, "description": CALLBACK},
                         "claim": {"type": "string", "maxLength": 2000, "description": "What is said of the picture."},
                         "claimant": {"type": "string", "maxLength": 300, "description": "Who says so."},
@@ -124,20 +127,13 @@ def router(settings: Settings, explainer: Explainer, rules: FetchRules) -> APIRo
         kind = media(request, "with a file", "with a URL", '`file`, or application/json with {"url": "…"}')
         callback: str | None
         submission: Submission | None
-        try:
-            async with asyncio.timeout(_UPLOAD_SECONDS):
-                if kind == "multipart/form-data":
-                    submission, budget, callback = await _from_form(request, settings)
-                    told: str = hashlib.sha256(submission.data).hexdigest()
-                else:
-                    asked = await from_json(request, UrlRequest, FORM_SLACK, "Send only the URL.")
-                    told, budget, callback = asked.url, asked.budget, asked.callback_url
-                    submission = None if request.headers.get("idempotency-key") else await _fetched(asked)
-        except TimeoutError as error:
-            raise CallerError(
-                f"The upload took longer than {_UPLOAD_SECONDS:g} seconds.",
-                remedy="Try again over a faster connection, or send a smaller file.", code="upload_too_slow",
-            ) from error  # fmt: skip
+        if kind == "multipart/form-data":
+            submission, budget, stakes, callback = await _from_form(request, settings)
+            told: str = hashlib.sha256(submission.data).hexdigest()
+        else:
+            asked = await from_json(request, UrlRequest, FORM_SLACK, "Send only the URL.")
+            told, budget, stakes, callback = asked.url, asked.budget, asked.stakes, asked.callback_url
+            submission = None if request.headers.get("idempotency-key") else await _fetched(asked)
         if callback is not None:
             callable_back(callback, rules)
         preferred = any(_ASYNC.match(each) for each in request.headers.get("prefer", "").split(","))
@@ -145,13 +141,13 @@ def router(settings: Settings, explainer: Explainer, rules: FetchRules) -> APIRo
 
         async def content() -> object:
             claim = submission.claim if submission else asked.claim
-            return [told, budget, callback, later, claim.model_dump(mode="json") if claim else None]
+            return [told, budget, stakes, callback, later, claim.model_dump(mode="json") if claim else None]
 
         async def work(seed: str | None) -> Response:
             given = submission or await _fetched(asked)  # an address that was answered for is not fetched again
             if not later:
-                return _json(await explainer.explain(given, budget=budget), 200)
-            state = await explainer.enqueue(given, budget=budget, callback=callback, seed=seed)
+                return _json(await explainer.explain(given, budget=budget, stakes=stakes), 200)
+            state = await explainer.enqueue(given, budget=budget, stakes=stakes, callback=callback, seed=seed)
             headers = {"Location": f"/v1/cases/{state.case_id}", "Retry-After": _POLL_AFTER_S}
             if preferred:
                 headers["Preference-Applied"] = "respond-async"
@@ -218,6 +214,13 @@ def budget_in(form: FormData) -> Budget | None:
         raise RequestValidationError([entry | {"loc": ("budget",)} for entry in error.errors()]) from error
 
 
+def _stakes_in(form: FormData) -> Stakes:
+    try:
+        return _STAKES.validate_python(form.get("stakes") or "ordinary")
+    except ValidationError as error:
+        raise RequestValidationError([entry | {"loc": ("stakes",)} for entry in error.errors()]) from error
+
+
 def callback_in(form: FormData) -> str | None:
     """The callback that a form asks for."""
     given = form.get("callback_url")
@@ -226,9 +229,9 @@ def callback_in(form: FormData) -> str | None:
     return given or None if isinstance(given, str) else None
 
 
-async def _from_form(request: Request, settings: Settings) -> tuple[Submission, Budget | None, str | None]:
+async def _from_form(request: Request, settings: Settings) -> tuple[Submission, Budget | None, Stakes, str | None]:
     bound = intake.max_bytes(settings)
-    form = await bounded_form(request, bound + FORM_SLACK, intake.too_large(bound), files=1, fields=8)
+    form = await bounded_form(request, bound + FORM_SLACK, intake.too_large(bound), files=1, fields=9)
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -241,7 +244,7 @@ async def _from_form(request: Request, settings: Settings) -> tuple[Submission, 
         except ValidationError as error:
             raise RequestValidationError(in_form(error)) from error
         submission = intake.submission(await file.read(), file.filename, "upload", settings)
-        return submission.model_copy(update={"claim": claim}), budget, callback_in(form)
+        return submission.model_copy(update={"claim": claim}), budget, _stakes_in(form), callback_in(form)
     finally:
         await form.close()
 

@@ -166,6 +166,7 @@ class FakeExplainer(Explainer):
         self.parts = {"database": "ok", "workers": "ok", "narrator": "ok", "calibration": "ok"}
         self.held: dict[str, tuple[Report, bytes]] = {}
         self.seen: list[Submission] = []
+        self.stakes: list[str] = []
         self.said: list[Review] = []
         self.closed = False
 
@@ -179,6 +180,7 @@ class FakeExplainer(Explainer):
         self, submission: Submission, *, budget: str | None = None, stakes: str = "ordinary"
     ) -> Report:
         self.seen.append(submission)
+        self.stakes.append(stakes)
         if self.fails is not None:
             raise self.fails
         image = SourceImage.open(submission.data, submission.name)

@@ -67,6 +67,15 @@ async def test_a_file_is_explained(client: httpx.AsyncClient, fake: FakeExplaine
     assert (again.json()["state"], again.json()["problem"]) == ("done", None)
 
 
+async def test_stakes_reach_the_examiner(client: httpx.AsyncClient, fake: FakeExplainer) -> None:
+    await upload(client)
+    await upload(client, stakes="high")
+    assert fake.stakes == ["ordinary", "high"]
+    refused = await upload(client, stakes="enormous")
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "invalid_request"
+
+
 async def test_history_maps_and_questions(client: httpx.AsyncClient) -> None:
     cases = [(await upload(client, name=f"{n}.jpg")).json()["case_id"] for n in range(3)]
     page = (await client.get("/v1/cases", params={"limit": 2})).json()
