@@ -3,7 +3,8 @@
     python -m finetune.cases --count 100 --held-out --out CASES.jsonl
 
 What the tools say is drawn by `finetune.sayings`; a good part of the evidence comes from tools that do not exist. The
-verdict follows from the contributions as `agent.fusion` makes it follow. Held-out cases have other seeds, other numbers, and other tools that do not exist.
+verdict follows from the contributions as `agent.fusion` makes it follow. Held-out cases have other seeds, other
+numbers, and other tools that do not exist.
 """
 
 from __future__ import annotations
