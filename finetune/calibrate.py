@@ -287,13 +287,14 @@ def card(made: Calibration) -> str:
         f"sha256 `{made.data_sha256 or 'none'}`",
         f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
         "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95; "
-        "for semantic also views of 128 to 208 px, and re-shared copies of both as `finetune/resharing.py` draws them); "
-        "test/ and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
+        "for semantic also views of 128 to 208 px, and re-shared copies of both by `finetune/resharing.py`); test/ "
+        "and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
         "",
         "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
         "90 % interval. A tool has weight only where every interval lies above 0.",
         "",
-        f"| tool | version | weight | {' | '.join(f'{kind} AUROC | {kind} gain' for kind in _COLUMNS.values())} | why |",
+        f"| tool | version | weight | {' | '.join(f'{kind} AUROC | {kind} gain' for kind in _COLUMNS.values())} "
+        "| why |",
         "|---|---|---|" + "---|---|" * len(_COLUMNS) + "---|",
         *(
             f"| {name} | {tool.version} | {tool.weight:.2f} | "

@@ -22,8 +22,8 @@ from finetune.examples import MATCHED, SHRUNK_FROM, SMALL, Example, saved_with
 from finetune.twins import SIDE, Twin
 
 ROOM = 320
-"""Largest square that a copy of a picture of train/ is shrunk from: nearly every one holds it, so that how far it can be
-shrunk tells nothing of its class."""
+"""Largest square that a copy of a picture of train/ is shrunk from: nearly every one holds it, so that how far it can
+be shrunk tells nothing of its class."""
 _FILTERS = (Image.Resampling.LANCZOS,) * 3 + (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)
 """Most services shrink with Lanczos' filter, so that it is drawn three times in five."""
 LOSSLESS = 100
@@ -71,8 +71,8 @@ class Resharing:
         """One or two platforms that make a square of `side` px of one of at most `room` px.
 
         Each shrinks by .6-.95 in two cases of three (less where `room` does not allow for it), then sharpens (two in
-        five: radius .6-1.5, up to 150 %), blurs (.3-.8 px), adds noise (up to 5 grey levels) or does nothing, and saves:
-        the first of two at quality 60 to 90, the last at 70 to 92 or, one in four, as PNG.
+        five: radius .6-1.5, up to 150 %), blurs (.3-.8 px), adds noise (up to 5 grey levels) or does nothing, and
+        saves: the first of two at quality 60 to 90, the last at 70 to 92 or, one in four, as PNG.
         """
         rng = np.random.default_rng([seed, 11])
         count = int(rng.integers(1, 3))

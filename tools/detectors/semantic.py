@@ -130,9 +130,9 @@ def _limits(seen: Look, judged: int, small: bool) -> tuple[str, ...]:
     limits = [
         "It cannot say what in a tile it goes by; part of it may be the subject or the style. How far it holds where "
         "subjects match is measured in finetune/RESULTS.md.",
-        "It was fitted on pictures saved once more as JPEG of quality 70 to 95, and on copies of them that were shrunk, "
-        "sharpened, blurred or made noisy a little and saved again; stronger compression, heavy resizing, filters and "
-        "drawings lie outside that.",
+        "It was fitted on pictures saved once more as JPEG of quality 70 to 95, and on copies of them that were "
+        "shrunk, sharpened, blurred or made noisy a little and saved again; stronger compression, heavy resizing, "
+        "filters and drawings lie outside that.",
     ]
     if small:
         limits.append(
