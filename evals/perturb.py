@@ -106,7 +106,8 @@ class Chain:
         return passage.apply(rgb), passage
 
 
-def _png(rgb: Pixels) -> bytes:
+def png(rgb: Pixels) -> bytes:
+    """`rgb` as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
     return buffer.getvalue()
@@ -122,12 +123,12 @@ def _saved(quality: int) -> Callable[[Pixels, int], bytes]:
 
 
 def _blur(rgb: Pixels, seed: int) -> bytes:
-    return _png(np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(1.0))))
+    return png(np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(1.0))))
 
 
 def _noise(rgb: Pixels, seed: int) -> bytes:
     noisy = rgb + np.random.default_rng(seed).normal(0.0, 4.0, rgb.shape)
-    return _png(np.rint(np.clip(noisy, 0, 255)).astype(np.uint8))
+    return png(np.rint(np.clip(noisy, 0, 255)).astype(np.uint8))
 
 
 def _webp(rgb: Pixels, seed: int) -> bytes:
@@ -141,7 +142,7 @@ def _screenshot(rgb: Pixels, seed: int) -> bytes:
     factor = float(np.random.default_rng(seed).uniform(0.8, 1.2))
     shown = _resized(rgb, factor, Image.Resampling.BILINEAR)
     lut = np.rint(255 * (np.arange(256) / 255) ** 0.97).astype(np.uint8)
-    return _png(lut[shown])
+    return png(lut[shown])
 
 
 def _social(rgb: Pixels, seed: int) -> bytes:
@@ -155,8 +156,8 @@ PERTURBATIONS: dict[str, Callable[[Pixels, int], bytes]] = {
     "jpeg90": _saved(90),
     "jpeg70": _saved(70),
     "jpeg50": _saved(50),
-    "half": lambda rgb, seed: _png(_resized(rgb, 0.5)),
-    "x1.5": lambda rgb, seed: _png(_resized(rgb, 1.5)),
+    "half": lambda rgb, seed: png(_resized(rgb, 0.5)),
+    "x1.5": lambda rgb, seed: png(_resized(rgb, 1.5)),
     "blur": _blur,
     "noise": _noise,
     "webp60": _webp,

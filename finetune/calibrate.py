@@ -5,23 +5,25 @@
 
 What is fitted, and why so:
 
-- *Two kinds of rows, and the worse of them counts.* `matched` rows (generated pictures against photographs) differ in
+- *Several kinds of rows, and the worst counts.* `matched` rows (generated pictures against photographs) differ in
   subject and source, so that a tool can do well on them for the wrong reason. `aligned` rows (a photograph against its
   own passage through an autoencoder) cannot be told by subject, but know one autoencoder only. A tool that asks whether
   a picture was edited has `aligned` rows alone: an edit beside its own untouched photograph. Each kind has its own
   logistic; fusion takes the smaller log-likelihood ratio and 0 where the signs differ. A pool of both would let the
-  larger, easier kind hide the other.
+  larger, easier kind hide the other. A tool may be scored on re-shared copies too (`finetune.resharing`): they are
+  kinds of their own (`matched_reshared`, `aligned_reshared`) and held to the same. From a file nobody can tell whether
+  it was passed on, so that a ratio must be borne out by both.
 - *Weight only where use is shown.* Cross-fitted by groups, the calibrated log-loss must beat the base rate on every
   kind with the whole 90 % bootstrap interval; else the tool's weight is 0. A tool without aligned rows has weight 0.
 - *Small views apart.* A tool may judge pictures under one tile (224 px) by another head, on another scale. Their rows
   have buckets of their own, and must show use by themselves, in every kind; else they are left out, and the tool has no
   weight for such pictures.
 - *Stacking.* Tools that look at the same pixels are correlated; a sum would count one trace twice. Their calibrated
-  ratios are weighted by a logistic without intercept, 0 ≤ w ≤ 1, fitted on the rows they share, both kinds alike.
+  ratios are weighted by a logistic without intercept, 0 ≤ w ≤ 1, fitted on the rows they share, all kinds alike.
 - *Bootstrap by group.* Generated pictures by generator, photographs by photograph (they come from four collections
   only, too few to draw from), aligned rows by photograph, so that a pair stays together. Draw d is the same for all.
 - *Thresholds.* `generated` above the split-conformal quantile of cross-fitted sums over photographs (at most 5 % false
-  alarms on either kind); `no_evidence` at or below the one over generated pictures (at most 10 % misses).
+  alarms on every kind); `no_evidence` at or below the one over generated pictures (at most 10 % misses).
 
 Neither test/ nor pairs/ is read here.
 """
@@ -54,7 +56,9 @@ KINDS: dict[Question, tuple[str, ...]] = {"generated": ("aligned", "matched"), "
 KIND_WORDS: dict[Question, dict[str, str]] = {
     "generated": {
         "aligned": "photographs against their own passage through an autoencoder",
+        "aligned_reshared": "re-shared photographs against their own re-shared passage through an autoencoder",
         "matched": "generated pictures against photographs",
+        "matched_reshared": "re-shared generated pictures against re-shared photographs",
     },
     "edited": {"aligned": "photographs against edits made in them"},
 }
@@ -104,7 +108,7 @@ def usefulness(
         if low <= 0:
             guessed.append(KIND_WORDS[target][kind])
     if guessed:
-        where = "pictures" if len(guessed) == len(KINDS[target]) else guessed[0]
+        where = "pictures" if len(guessed) == len(rows.kinds) else guessed[0]
         failed.append(f"on held-out {where} it told no more than guessing")
     if failed:
         return False, f"its use is not shown: {' and '.join(failed)}: weight zero", figures
@@ -153,13 +157,13 @@ def _thresholds(joined: Joined, sums: Array, question: Question) -> tuple[Thresh
     return (
         Threshold(
             llr=round(upper, DIGITS),
-            because=f"at most {FALSE_ALARMS:.0%} of cross-fitted photographs, in either kind, lie above it; the floor "
+            because=f"at most {FALSE_ALARMS:.0%} of cross-fitted photographs, in every kind, lie above it; the floor "
             f"of {fusion.LABEL_FLOOR:.2f} in agent/fusion.py holds beside it",
             figures=figures[0],
         ),
         Threshold(
             llr=round(lower, DIGITS),
-            because=f"at most {MISSES:.0%} of cross-fitted {question} pictures, in either kind, lie at or below it; "
+            because=f"at most {MISSES:.0%} of cross-fitted {question} pictures, in every kind, lie at or below it; "
             f"the ceiling of {fusion.NO_EVIDENCE_CEILING:.2f} in agent/fusion.py holds beside it",
             figures=figures[1],
         ),
@@ -262,6 +266,14 @@ def installed() -> dict[str, Spoken]:
     }
 
 
+_COLUMNS = {
+    "aligned": "aligned",
+    "matched": "matched",
+    "aligned_reshared": "re-shared aligned",
+    "matched_reshared": "re-shared matched",
+}
+
+
 def card(made: Calibration) -> str:
     """What the calibration file holds, for readers; written beside it."""
     lines = [
@@ -275,17 +287,18 @@ def card(made: Calibration) -> str:
         f"sha256 `{made.data_sha256 or 'none'}`",
         f"- Bootstrap: {made.draws} draws by group, seed {made.seed}",
         "- Data: train/ and photos/ of the shared data through `evals.perturb.Chain` (224 px crops, JPEG 70 to 95; "
-        "for semantic also views of 128 to 208 px); test/ and pairs/ were not read. Larger pictures are judged by what "
-        "was found on these crops.",
+        "for semantic also views of 128 to 208 px, and re-shared copies of both by `finetune/resharing.py`); test/ "
+        "and pairs/ were not read. Larger pictures are judged by what was found on these crops.",
         "",
         "Gain is what a picture's calibrated score tells beyond the base rate, in bits, out of fold; in brackets its "
-        "90 % interval. A tool has weight only where both intervals lie above 0.",
+        "90 % interval. A tool has weight only where every interval lies above 0.",
         "",
-        "| tool | version | weight | aligned AUROC | aligned gain | matched AUROC | matched gain | why |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| tool | version | weight | {' | '.join(f'{kind} AUROC | {kind} gain' for kind in _COLUMNS.values())} "
+        "| why |",
+        "|---|---|---|" + "---|---|" * len(_COLUMNS) + "---|",
         *(
-            f"| {name} | {tool.version} | {tool.weight:.2f} | {_told(tool.figures, 'aligned')} | "
-            f"{_told(tool.figures, 'matched')} | {tool.because} |"
+            f"| {name} | {tool.version} | {tool.weight:.2f} | "
+            f"{' | '.join(_told(tool.figures, kind) for kind in _COLUMNS)} | {tool.because} |"
             for name, tool in made.tools.items()
         ),
         "",

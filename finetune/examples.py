@@ -32,6 +32,7 @@ class Example:
             an autoencoder, both through one and the same draw.
         generator: `taef2` for a passage, empty for a photograph.
         short_side: Of the file, in pixels.
+        reshared: Whether it was passed on as `finetune.resharing` draws it.
     """
 
     item: Item
@@ -42,6 +43,12 @@ class Example:
     jpeg_quality: int
     short_side: int
     data: bytes
+    reshared: bool = False
+
+    @property
+    def row_kind(self) -> str:
+        """The kind under which score files hold it."""
+        return f"{self.kind}_reshared" if self.reshared else self.kind
 
 
 def tables_of(items: list[Item]) -> list[dict[int, list[int]]]:
@@ -55,7 +62,8 @@ def tables_of(items: list[Item]) -> list[dict[int, list[int]]]:
     return tables
 
 
-def _saved_with(rgb: Pixels, tables: dict[int, list[int]]) -> Pixels:
+def saved_with(rgb: Pixels, tables: dict[int, list[int]]) -> Pixels:
+    """`rgb` saved as a JPEG with these quantisation tables, and decoded."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", qtables=tables, subsampling=2)
     return decode(buffer.getvalue())
@@ -82,7 +90,7 @@ def matched(
             seed = seed_of(f"{item.id}/{chain.side}", draw)
             pixels = rgb
             if histories and item.label == "real" and (draw if draws > 1 else seed) % 2:
-                pixels = _saved_with(rgb, histories[seed % len(histories)])
+                pixels = saved_with(rgb, histories[seed % len(histories)])
             data, passage = chain(pixels, seed, item.panes)
             yield Example(item, "matched", item.label, item.generator, draw, passage.quality, passage.side, data)
 
@@ -127,7 +135,7 @@ def matched_small(items: list[Item], draws: int, histories: list[dict[int, list[
             continue
         for draw in range(draws):
             seed = seed_of(f"{item.id}/small", draw)
-            pixels = _saved_with(rgb, histories[seed % len(histories)]) if item.label == "real" and seed % 2 else rgb
+            pixels = saved_with(rgb, histories[seed % len(histories)]) if item.label == "real" and seed % 2 else rgb
             data, side, quality = smaller(pixels, seed, item.panes)
             yield Example(item, "matched", item.label, item.generator, draw, quality, side, data)
 

@@ -28,7 +28,7 @@ from sklearn.metrics import roc_auc_score
 from agent.settings import Settings
 from evals import datasets
 from evals.perturb import Pixels
-from finetune import examples, folds
+from finetune import examples, folds, resharing
 from finetune.cards import write_weights
 from finetune.examples import Example
 from finetune.twins import twins, varied_twins
@@ -82,6 +82,8 @@ def inversion_features(rgb: Pixels, seed: int) -> npt.NDArray[np.float32]:
 MET = {"semantic"}
 """Tools whose aligned scores come from heads that knew the autoencoder, though not the photograph's source. A head of
 `semantic` that was fitted without passages is another head on another scale: its scores say nothing of this one's."""
+RESHARED = {"semantic"}
+"""Tools that are fitted on, and scored on, a re-shared copy of every example too (`finetune.resharing`)."""
 APART = {"semantic": 100, "frequency": 100}
 """Where a tool's aligned draws are counted from: its twins are other files than those of the same number elsewhere."""
 
@@ -178,7 +180,12 @@ def logit(head: Head, row: Measured) -> float:
 
 
 def held_out(
-    rows: list[Measured], strength: float, share: float, with_aligned: bool = True, quick: bool = False
+    rows: list[Measured],
+    strength: float,
+    share: float,
+    with_aligned: bool = True,
+    quick: bool = False,
+    with_reshared: bool = True,
 ) -> Table:
     """The held-out logit of each example by crossed folds; NaN where no head could score it.
 
@@ -188,6 +195,7 @@ def held_out(
         share: As in `balance`.
         with_aligned: Whether heads are fitted on aligned pairs too.
         quick: As in `fit`.
+        with_reshared: Whether heads are fitted on re-shared copies too. Those of a picture are in its own fold.
     """
     key = folds.keys(
         ["" if r.example.label == "real" else r.example.generator for r in rows],
@@ -200,7 +208,9 @@ def held_out(
         for r, k in zip(rows, key, strict=True)
     ]
     features, generated = means(rows), np.array([r.example.label == "generated" for r in rows])
-    usable = np.array([with_aligned or r.example.kind == "matched" for r in rows])
+    usable = np.array(
+        [(with_aligned or r.example.kind == "matched") and (with_reshared or not r.example.reshared) for r in rows]
+    )
     total, count = np.zeros(len(rows)), np.zeros(len(rows))
     for fitted, scored in folds.crossed(key):
         chosen = np.flatnonzero(fitted & usable)
@@ -215,9 +225,19 @@ def held_out(
 
 
 def auroc(rows: list[Measured], logits: Table, kind: str) -> float:
-    """AUROC of the scored examples of one kind."""
-    chosen = [i for i, r in enumerate(rows) if r.example.kind == kind and np.isfinite(logits[i])]
+    """AUROC of the scored examples of one kind, as `Example.row_kind` tells them apart."""
+    chosen = [i for i, r in enumerate(rows) if r.example.row_kind == kind and np.isfinite(logits[i])]
     return float(roc_auc_score([rows[i].example.label == "generated" for i in chosen], logits[chosen]))
+
+
+def reshared_figures(rows: list[Measured], logits: Table) -> dict[str, float]:
+    """AUROC of the re-shared copies among `rows`, for the card; empty where there are none."""
+    told = {"matched": "generated against photographs of train/", "aligned": "passages through TAEF2"}
+    return {
+        f"held-out AUROC of re-shared copies, {words}": round(auroc(rows, logits, f"{kind}_reshared"), 3)
+        for kind, words in told.items()
+        if any(row.example.row_kind == f"{kind}_reshared" for row in rows)
+    }
 
 
 def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0, passage: str = "taef2") -> None:
@@ -255,7 +275,7 @@ def write_scores(rows: list[Measured], logits: Table, file: Path, apart: int = 0
                 name, draw = (fold.name, e.draw) if e.kind == "matched" else (passage, e.draw + apart)
                 writer.writerow(
                     [
-                        *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.kind, draw),
+                        *(e.item.id, e.label, e.generator, e.item.prompt, e.item.source, name, e.row_kind, draw),
                         *(e.jpeg_quality, e.short_side, f"{sigmoid(float(value)):.5f}"),
                     ]
                 )
@@ -275,6 +295,13 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     rows = measured(
         examples.matched(items, DRAWS[tool], histories=histories), measure, work / "features" / f"{tool}_matched.npz"
     ) + measured(examples.aligned(pairs), measure, work / "features" / f"{tool}_aligned.npz")
+    if tool in RESHARED:
+        copies = {
+            "matched_reshared": resharing.matched_reshared(items, DRAWS[tool], histories),
+            "aligned_reshared": resharing.aligned_reshared(pairs),
+        }
+        for name, stream in copies.items():
+            rows += measured(stream, measure, work / "features" / f"{tool}_{name}.npz")
     print(f"{tool}: {len(rows)} examples, {rows[0].features.shape[1]} features", flush=True)
     strengths, shares = FIXED.get(tool, (STRENGTHS, SHARES))
     best = (-1.0, strengths[0], shares[0])
@@ -297,6 +324,7 @@ def train(tool: str, data: Path, taef2: Path, work: Path) -> None:
     low, high = levels(rows, logits)
     figures["level that 90 % of held-out photographs stay under (log-odds)"] = round(high, 3)
     figures["level that 90 % of held-out generated pictures stay above (log-odds)"] = round(low, 3)
+    figures |= reshared_figures(rows, logits)
     for name, value in figures.items():
         print(f"  {name}: {value}", flush=True)
     aligned = np.array([row.example.kind == "aligned" for row in rows])

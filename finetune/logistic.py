@@ -97,7 +97,7 @@ class Plan:
         return cls(counts, fold)
 
     def folds(self, rows: Rows) -> Ints:
-        """Fold of each row. A photograph is in the same one in both kinds."""
+        """Fold of each row. A photograph is in the same one in all kinds."""
         return np.array([self.fold[group] for group in rows.group], dtype=np.int64)
 
     def drawn(self, rows: Rows) -> Array:

@@ -86,7 +86,7 @@ class Rows:
             try:
                 photograph = line["label"] == "real"
                 met |= line.get("fold") == "met"
-                own = photograph or line["kind"] == "aligned"
+                own = photograph or line["kind"].startswith("aligned")
                 score = float(line["score"])
                 if line["label"] not in ("real", "generated", "edited") or not 0 <= score <= 1:
                     raise ValueError("label must be real, generated or edited, and score inside [0, 1]")

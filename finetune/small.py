@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from evals import datasets
 from evals.perturb import Pixels, seed_of
-from finetune import examples, heads
+from finetune import examples, heads, resharing
 from finetune.cards import write_weights
 from finetune.twins import varied_twins
 
@@ -42,11 +42,16 @@ def measured(data: Path, taef2: Path, work: Path) -> list[heads.Measured]:
     histories = examples.tables_of([item for item in items if item.label == "generated"])
     photographs += sorted(datasets.photos(data), key=lambda item: seed_of(item.id))[:PHOTOS]
     pairs = varied_twins(photographs, taef2, work / "twins", 1, small=True)
+    streams = {
+        "matched": examples.matched_small(items, DRAWS, histories),
+        "aligned": examples.aligned_small(pairs),
+        "matched_reshared": resharing.matched_reshared(items, DRAWS, histories, small=True),
+        "aligned_reshared": resharing.aligned_reshared(pairs, small=True),
+    }
     return [
-        *heads.measured(
-            examples.matched_small(items, DRAWS, histories), features, work / "features" / f"{NAME}_matched.npz"
-        ),
-        *heads.measured(examples.aligned_small(pairs), features, work / "features" / f"{NAME}_aligned.npz"),
+        row
+        for kind, stream in streams.items()
+        for row in heads.measured(stream, features, work / "features" / f"{NAME}_{kind}.npz")
     ]
 
 
@@ -66,6 +71,7 @@ def train(data: Path, taef2: Path, work: Path) -> None:
         ),
         "level that 90 % of held-out photographs stay under (log-odds)": round(high, 3),
         "level that 90 % of held-out generated pictures stay above (log-odds)": round(low, 3),
+        **heads.reshared_figures(rows, logits),
     }
     for name, value in figures.items():
         print(f"  {name}: {value}", flush=True)

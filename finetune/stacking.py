@@ -94,7 +94,7 @@ class Joined:
         return np.asarray(np.nan_to_num(np.stack(out, axis=1), nan=0.0), dtype=np.float64)
 
     def weights(self, use: NDArray[np.bool_], counts: Array | None = None) -> Array:
-        """(n,) both kinds and both classes in them at equal totals; small views do not count beside larger ones."""
+        """(n,) all kinds and both classes in them at equal totals; small views do not count beside larger ones."""
         out = np.zeros(len(self.y))
         use = use if self.small.all() else use & ~self.small
         for kind in sorted(set(self.kind)):

@@ -155,6 +155,59 @@ def test_small_views_without_use_of_their_own_have_no_weight(made):
     assert "told no more than guessing" in found.because
 
 
+def with_reshared(shift: float) -> Rows:
+    """Rows of a good tool, and re-shared copies whose scores lie `shift` lower for both classes."""
+    own = list(lines(matched=2.4, aligned=2.4, seed=7))
+    for line in own:
+        odds = float(line["score"]) / (1 - float(line["score"])) * math.exp(-shift)
+        line |= {"kind": f"{line['kind']}_reshared", "score": f"{odds / (1 + odds):.5f}"}
+    return Rows.of([*lines(matched=2.4, aligned=2.4), *own], "simulated.csv")
+
+
+def test_re_shared_copies_are_kinds_of_their_own_and_are_not_cleared():
+    rows = with_reshared(shift=2.0)
+    spoken = {"good": Spoken("1")}
+    copies = np.char.endswith(rows.kind, "_reshared") & (rows.y == 1)
+
+    def cleared(made: Calibration) -> float:
+        """Share of re-shared generated pictures that get `no_evidence`."""
+        told = made.tools["good"].buckets[ALL].llr(rows.score[copies])[0] * made.tools["good"].weight
+        return float(np.mean(told <= fusion.bars(made)["no_evidence"]))
+
+    blind = calibrate({"good": rows.where(~np.char.endswith(rows.kind, "_reshared"))}, spoken, draws=DRAWS)
+    aware = calibrate({"good": rows}, spoken, draws=DRAWS)
+    assert cleared(blind) > 0.3
+    assert cleared(aware) <= 0.11
+    assert set(aware.tools["good"].buckets[ALL].fits) == {
+        "aligned", "aligned_reshared", "matched", "matched_reshared",
+    }  # fmt: skip
+    assert aware.tools["good"].weight > 0.5
+    assert aware.no_evidence.figures["matched_reshared_generated"] <= 0.1
+
+
+def test_a_tool_that_tells_nothing_of_re_shared_pictures_has_no_weight():
+    own = [line | {"kind": f"{line['kind']}_reshared"} for line in lines(matched=0.0, aligned=0.0, seed=7)]
+    rows = Rows.of([*lines(matched=1.6, aligned=1.2), *own], "simulated.csv")
+    found = calibrate({"good": rows}, {"good": Spoken("1")}, draws=DRAWS).tools["good"]
+    assert found.weight == 0
+    assert "re-shared" in found.because
+
+
+def test_the_shipped_calibration_clears_few_generated_pictures_of_any_kind():
+    made, rows = load(), read(Path(module.__file__).with_name("oof"))[0]["semantic"]
+    tool, bar = made.tools["semantic"], fusion.bars(made)["no_evidence"]
+    assert {"aligned_reshared", "matched_reshared"} < set(rows.kinds)
+    for small in (False, True):
+        for kind in rows.kinds:
+            inside = (rows.small == small) & (rows.kind == kind) & (rows.y == 1)
+            told = [
+                tool.buckets[next(name for name in names if name in tool.buckets)].llr(float(score))[0] * tool.weight
+                for names, score in zip(np.array(rows.buckets)[inside], rows.score[inside], strict=True)
+            ]
+            assert np.mean(np.array(told) <= bar) <= 0.05, kind
+            assert np.mean(told) > 0.1, f"{kind}: generated pictures lie on the side of photographs"
+
+
 def test_the_same_rows_give_the_same_file_and_another_seed_another():
     scores = {"good": rows(matched=1.6, aligned=1.2, n=60)}
     spoken = {"good": Spoken("1")}

@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from tools import weights
-from tools.clip import LEAST, SIDE, Tower, look
+from tools.clip import LEAST, SIDE, UNIT, Tower, look
 from tools.contract import Budget, Evidence, Finding, Region, Tool, detector
 from tools.errors import IntegrityError, MissingWeightError
 from tools.image import SourceImage
@@ -26,7 +26,7 @@ MOST = {"quick": 4, "standard": 9, "thorough": 36}
 """Tiles that are looked at, by the level of the budget."""
 HEADS = ("semantic", "semantic_small")
 """Weights of the head of whole tiles and of that of pictures smaller than one."""
-_VERSION = "1+" + ".".join(weights.weight(name).sha256[:8] for name in HEADS)
+_VERSION = "2+" + ".".join(weights.weight(name).sha256[:8] for name in HEADS)
 
 
 @detector(name="semantic", version=_VERSION, target="generated", cost=45.0)
@@ -130,7 +130,8 @@ def _limits(seen: Look, judged: int, small: bool) -> tuple[str, ...]:
     limits = [
         "It cannot say what in a tile it goes by; part of it may be the subject or the style. How far it holds where "
         "subjects match is measured in finetune/RESULTS.md.",
-        "It was fitted on pictures saved once more as JPEG of quality 70 to 95; stronger compression, heavy resizing, "
+        "It was fitted on pictures saved once more as JPEG of quality 70 to 95, and on copies of them that were "
+        "shrunk, sharpened, blurred or made noisy a little and saved again; stronger compression, heavy resizing, "
         "filters and drawings lie outside that.",
     ]
     if small:
@@ -138,9 +139,14 @@ def _limits(seen: Look, judged: int, small: bool) -> tuple[str, ...]:
             f"The shorter side has fewer than the {SIDE} px of one tile: the picture was continued by its own mirror "
             "image, not enlarged, and judged by a head of its own, fitted on views of 128 to 208 px."
         )
-    if seen.coverage < 0.995:
+    if judged + seen.flat < seen.possible:
         limits.append(
             f"{judged} of {seen.possible} tiles, drawn by the picture's hash, were judged: {seen.coverage:.0%} of the "
             "area was looked at."
+        )
+    elif seen.coverage < 0.995:
+        limits.append(
+            f"Its tiles begin at multiples of {UNIT} px, as a JPEG's units do: {seen.coverage:.0%} of the area was "
+            "looked at."
         )
     return tuple(limits)
