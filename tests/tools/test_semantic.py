@@ -94,7 +94,7 @@ def test_a_small_picture_is_mirrored_not_enlarged_and_has_a_head_of_its_own(clip
     assert evidence.score == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-3)
     assert set(evidence.weights) == {"clip", "semantic_small"}
     assert evidence.measurements["tiles_judged"] == evidence.measurements["tiles_possible"] == 2
-    assert float(evidence.measurements["coverage"]) > 0.95
+    assert float(evidence.measurements["coverage"]) > 0.94
     assert any("mirror" in limit for limit in evidence.limits)
 
 
@@ -118,7 +118,7 @@ def test_tiles_begin_where_the_units_of_a_jpeg_do_and_leave_no_gap(size: tuple[i
     assert size[1] - height < UNIT
 
 
-@pytest.mark.parametrize(("size", "score"), [((224, 300), 0.107716), ((448, 448), 0.133898)])
+@pytest.mark.parametrize(("size", "score"), [((224, 300), 0.297188), ((448, 448), 0.369216)])
 def test_the_head_of_whole_tiles_is_not_touched_by_that_of_small_views(
     clip: Path, size: tuple[int, int], score: float
 ) -> None:
