@@ -37,7 +37,7 @@ def known_command(arguments: list[str]) -> None:
     """Raises where `exposit` has no such command or option."""
     command: Any = typer.main.get_command(app)
     rest = list(arguments)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and (rest or not command.invoke_without_command):
         command = command.commands[rest.pop(0)]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {each for each in rest if each.startswith("--")} <= options, arguments

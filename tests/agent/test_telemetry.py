@@ -35,13 +35,21 @@ MARK = "Zq9canary"
 
 @pytest.fixture
 def afresh() -> Iterator[None]:
-    """Logging as in a process of its own; afterwards as it was."""
+    """Logging as in a process of its own; afterwards as it was. A uvicorn that ran here before has set up its own."""
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
+    theirs = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error")]
+    were = [(each.level, each.propagate, each.handlers) for each in theirs]
+    for each in theirs:
+        each.setLevel(logging.NOTSET)
+        each.propagate, each.handlers = True, []
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.reset_defaults()
     yield
     root.handlers = handlers
+    for each, (level, propagate, kept) in zip(theirs, were, strict=True):
+        each.setLevel(level)
+        each.propagate, each.handlers = propagate, kept
     structlog.reset_defaults()
     if before is not None:
         structlog.configure(**before)

@@ -32,7 +32,9 @@ def by_chat(address: str, photo: Path) -> dict[str, Any]:
     with httpx.Client(base_url=address, timeout=120) as client:
         (stored,) = client.post("/gradio_api/upload", files={"files": (photo.name, photo.read_bytes())}).json()
         file = {"path": stored, "orig_name": photo.name, "meta": {"_type": "gradio.FileData"}}
-        event = client.post("/gradio_api/call/examine", json={"data": [file, "", "quick"]}).json()["event_id"]
+        event = client.post(
+            "/gradio_api/call/examine", json={"data": [file, "", "quick", False, "", "", "", "", ""]}
+        ).json()["event_id"]
         said = client.get(f"/gradio_api/call/examine/{event}").text
         assert "event: complete" in said
         (case,) = client.get("/v1/cases").json()["cases"]
