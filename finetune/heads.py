@@ -3,9 +3,10 @@
     python -m finetune.heads [--tool patch|frequency|inversion|semantic] --data DIR --taef2 DIR [--work runs]
 
 Heads are fitted on a mixture: generated pictures and photographs of train/ through the format-matching chain, and
-aligned pairs (`finetune.twins`). `finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from
-heads that knew neither generator, prompt nor source; aligned ones from heads that knew no passage through the
-autoencoder at all, since that is their generator (but see `MET`).
+aligned pairs (`finetune.twins`); that of `semantic` on a re-shared copy of each besides (`finetune.resharing`).
+`finetune/oof/<tool>.csv` holds held-out scores for calibration: matched ones from heads that knew neither generator,
+prompt nor source; aligned ones from heads that knew no passage through the autoencoder at all, since that is their
+generator (but see `MET`).
 test/ and pairs/ are not opened here (see `finetune.measure`).
 """
 

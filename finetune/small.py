@@ -2,7 +2,8 @@
 
     python -m finetune.small --data DIR --taef2 DIR [--work runs]
 
-The mixture is that of `finetune.heads`: generated pictures and photographs of train/, and varied twins through TAEF2.
+The mixture is that of `finetune.heads`: generated pictures and photographs of train/, varied twins through TAEF2, and
+re-shared copies of both.
 All of them are small views (`finetune.examples.smaller`) that `tools.clip` continues by their mirror image. The head of
 whole tiles is not touched: a view that holds a mirror image is another thing, and so is its scale. Held-out scores take
 the place of the small views' lines in `finetune/oof/semantic.csv`, by the folds and rules of `finetune.heads`.
