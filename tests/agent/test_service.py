@@ -43,8 +43,8 @@ async def until_cases(explainer: Explainer, *states: str) -> None:
 
 
 def timeless(report: Report) -> str:
-    """A report without its id and times."""
-    made = report.model_dump(mode="json", exclude={"case_id", "created_at", "timings"})
+    """A report without its id and times, and without the note on earlier cases: which these are depends on the moment."""
+    made = report.model_dump(mode="json", exclude={"case_id", "created_at", "timings", "similar"})
     for item in made["evidence"]:
         del item["ms"]
     return json.dumps(made, sort_keys=True)
