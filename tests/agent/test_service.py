@@ -43,7 +43,7 @@ async def until_cases(explainer: Explainer, *states: str) -> None:
 
 
 def timeless(report: Report) -> str:
-    """A report without its id and times, and without the note on earlier cases: which these are depends on the moment."""
+    """A report without its id, its times and the note on earlier cases, which depends on the moment."""
     made = report.model_dump(mode="json", exclude={"case_id", "created_at", "timings", "similar"})
     for item in made["evidence"]:
         del item["ms"]
