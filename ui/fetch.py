@@ -173,9 +173,14 @@ def _is_ipv4(host: str) -> bool:
     return True
 
 
+def port_of(url: httpx.URL) -> int:
+    """The port that an address leads to."""
+    return url.port if url.port is not None else 443 if url.scheme == "https" else 80
+
+
 async def vetted(url: httpx.URL, rules: FetchRules) -> Address:
     """Resolves once; the address to connect to. One address that is refused refuses the name. Raises FetchError."""
-    port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
+    port = port_of(url)
     if port not in rules.ports:
         raise FetchError(
             f"Port {port} is not fetched from, only {' and '.join(map(str, sorted(rules.ports)))}.",

@@ -13,7 +13,7 @@ from agent.settings import Settings
 from tools.errors import FetchError
 from tools.image import refusal
 from ui import intake
-from ui.fetch import FetchRules, fetch, parsed, vetted
+from ui.fetch import FetchRules, fetch, parsed, port_of, vetted
 
 _CALL_S: Final = 10.0
 
@@ -72,7 +72,7 @@ def callable_back(url: str, rules: FetchRules) -> None:
         FetchError: `url_invalid`, `url_scheme`, `url_credentials`, `url_port` or `address_refused`.
     """
     target = parsed(url)
-    port = target.port if target.port is not None else 443 if target.scheme == "https" else 80
+    port = port_of(target)
     if port not in rules.ports:
         raise FetchError(
             f"Port {port} is not called, only {' and '.join(map(str, sorted(rules.ports)))}.",

@@ -31,7 +31,7 @@ from tests.agent.test_template import report_of
 from tests.conftest import SHARED, encoded, picture
 from tools.errors import MissingWeightError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
 IN_CI = bool(os.environ.get("EXPOSIT_TEST_SERVED"))
 ORDERS = (

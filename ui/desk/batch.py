@@ -12,7 +12,7 @@ import gradio as gr
 from agent.service import Batch, BatchItem, Link, Submission, Unreadable
 from tools.errors import CallerError
 from ui import intake, words
-from ui.desk import cards, pictures
+from ui.desk import cards, listing
 from ui.desk.escape import safe
 from ui.desk.shared import Desk, Updates, heading, key_of, needs, told
 
@@ -162,23 +162,16 @@ def _items(batch: Batch) -> str:
 
 
 def _row(item: BatchItem) -> str:
-    small = '<span class="ex-none" aria-hidden="true">-</span>'
-    name = safe(item.name)
+    name, picture = safe(item.name), None
     if item.state == "done" and item.case_id:
-        small = f'<img src="{safe(pictures.address(item.case_id, "small"))}" alt="" loading="lazy">'
-        name = f'<a href="/?case={safe(item.case_id)}">{name}</a>'
+        name, picture = f'<a href="/?case={safe(item.case_id)}">{name}</a>', item.case_id
     beside = f'<span class="ex-soft">{safe(item.url)}</span>' if item.url else ""
-    return (
-        f'<li><span class="ex-thumb">{small}</span><span class="ex-what">{name}{beside}</span>'
-        f'<span class="ex-how">{_said(item)}</span></li>'
-    )
+    return listing.entry(picture, name + beside, _said(item))
 
 
 def _said(item: BatchItem) -> str:
-    if item.state == "queued":
-        return "Waits in line"
-    if item.state == "running":
-        return "Being examined"
+    if item.state in listing.WAITING:
+        return listing.WAITING[item.state]
     if item.problem is not None:
         return f'<strong>Failed</strong> <span class="ex-soft">{safe(item.problem.message)}</span>'
     if item.label is None or item.p_generated is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from agent.service import CaseSummary
 from ui import words
@@ -22,26 +23,33 @@ def rows(cases: Iterable[CaseSummary], link: str, current: str = "") -> str:
     return f'<ul class="ex-cases">{"".join(_row(each, link, current) for each in cases)}</ul>'
 
 
+WAITING: Final = {"queued": "Waits in line", "running": "Being examined"}
+"""How a picture stands that has no verdict yet."""
+
+
+def entry(picture: str | None, what: str, how: str) -> str:
+    """One line of a list: a small picture where `picture` is a case that has one, and two texts, escaped already."""
+    small = '<span class="ex-none" aria-hidden="true">-</span>'
+    if picture is not None:
+        small = f'<img src="{safe(pictures.address(picture, "small"))}" alt="" loading="lazy">'
+    return (
+        f'<li><span class="ex-thumb">{small}</span><span class="ex-what">{what}</span>'
+        f'<span class="ex-how">{how}</span></li>'
+    )
+
+
 def _row(case: CaseSummary, link: str, current: str) -> str:
     done = case.status == "done"
-    small = '<span class="ex-none" aria-hidden="true">-</span>'
-    if done and not case.purged:
-        small = f'<img src="{safe(pictures.address(case.case_id, "small"))}" alt="" loading="lazy">'
     here = ' aria-current="true"' if case.case_id == current else ""
     name = f'<a href="{safe(link + case.case_id)}"{here}>{safe(case.name)}</a>' if done else safe(case.name)
-    return (
-        f'<li><span class="ex-thumb">{small}</span><span class="ex-what">{name}<span class="ex-soft">'
-        f"{case.created_at:%Y-%m-%d %H:%M} UTC · {safe(case.case_id)}</span></span>"
-        f'<span class="ex-how">{said(case)}</span></li>'
-    )
+    beside = f'<span class="ex-soft">{case.created_at:%Y-%m-%d %H:%M} UTC · {safe(case.case_id)}</span>'
+    return entry(case.case_id if done and not case.purged else None, name + beside, said(case))
 
 
 def said(case: CaseSummary) -> str:
     """The verdict of a case, or how it stands."""
-    if case.status == "queued":
-        return "Waits in line"
-    if case.status == "running":
-        return "Being examined"
+    if case.status in WAITING:
+        return WAITING[case.status]
     if case.status == "failed" or case.label is None:
         return f'<strong>Failed</strong> <span class="ex-soft">{safe(case.error or "No reason was kept.")}</span>'
     p = (
