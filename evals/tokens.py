@@ -19,7 +19,7 @@ class TokenMaker:
         import torch
         from transformers import AutoImageProcessor, LlavaForConditionalGeneration
 
-        model = LlavaForConditionalGeneration.from_pretrained(base, dtype=torch.bfloat16)
+        model = LlavaForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
         self._tower = model.model.vision_tower.eval()
         self._layers = list(model.config.vision_feature_layer)
         self._processor = AutoImageProcessor.from_pretrained(base, backend="pil")
@@ -32,9 +32,9 @@ class TokenMaker:
         out = []
         for begin in range(0, len(pixels), BATCH):
             images = [Image.fromarray(each) for each in pixels[begin : begin + BATCH]]
-            fed = self._processor(images=images, return_tensors="pt")["pixel_values"].to(torch.bfloat16)
+            fed = self._processor(images=images, return_tensors="pt")["pixel_values"]
             with torch.inference_mode():
                 states = self._tower(fed, output_hidden_states=True).hidden_states
             tokens = torch.cat([states[layer][:, 1:] for layer in self._layers], dim=-1)
-            out.append(tokens.float().numpy().astype(np.float16))
+            out.append(tokens.numpy().astype(np.float16))
         return np.concatenate(out)
