@@ -1,7 +1,8 @@
 """`EmbeddedVision`: the vision-language model in this process, where no server is to be had.
 
-It is the same model as the server's (`agent.models`), with the same adapter, prompts and form of reply. Decoding is
-greedy, so the same case gives the same reply on the same machine. One call runs at a time: the others wait.
+It is the same model as the server's (`agent.models`), with the same adapter, prompts and form of reply; it writes in 8
+bits (`agent.llava`). Decoding is greedy, so the same case gives the same reply on the same machine. One call runs at a
+time: the others wait.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class EmbeddedVision:
         adapter: The trained adapter; without one the bare model replies, and says so.
         limits: Of decoding.
         timeout_s: Seconds that decoding one reply may take; loading comes before.
+        light: Whether sentences are written in 8 bits (`agent.llava`).
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class EmbeddedVision:
         *,
         limits: Limits = DEFAULT_LIMITS,
         timeout_s: float = 30.0,
+        light: bool = True,
     ) -> None:
-        self._folder, self._adapter = folder, adapter
+        self._folder, self._adapter, self._light = folder, adapter, light
         self._limits, self._timeout_s = limits, timeout_s
         self._made: Llava | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -152,7 +155,8 @@ class EmbeddedVision:
         if self._made is None:
             from agent.llava import Llava
 
-            self._made = Llava(self._folder, self._adapter.folder if self._adapter else None)
+            adapter = self._adapter.folder if self._adapter else None
+            self._made = Llava(self._folder, adapter, light=self._light)
         return self._made
 
     @property

@@ -1,11 +1,14 @@
 """The composed vision-language model in this process: transformers loads it, peft adds the adapter.
 
-It decodes greedily and is kept to the form of the reply (`agent.forms`), in float32 as the server does on a CPU, so
-that both give the same text and the same probabilities.
+It decodes greedily and is kept to the form of the reply (`agent.forms`). It looks in float32, as the server does on a
+CPU, so that both give the same probabilities. What it writes without a picture carries no number of its own, and is
+written with weights and activations in 8 bits (dynamic quantisation: Jacob et al. 2018, arXiv:1712.05877; a scale a
+row of each weight, one for the activations of a step), which takes half the time on two cores.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 import warnings
@@ -47,12 +50,14 @@ class Llava:
     Args:
         folder: The checkpoint with its processor and chat template.
         adapter: Folder of a LoRA adapter as peft writes it.
+        light: Whether replies to requests without a picture are written in 8 bits; else in float32 like the rest.
     """
 
-    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
-        self._folder, self._adapter = folder, adapter
+    def __init__(self, folder: Path, adapter: Path | None = None, *, light: bool = True) -> None:
+        self._folder, self._adapter, self._light = folder, adapter, light
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any, Vocabulary] | None = None
+        self._loaded: _Loaded | None = None
+        self._begun: tuple[str, Any] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -67,7 +72,7 @@ class Llava:
     def drop(self) -> None:
         """Lets the model go."""
         with self._lock:
-            self._loaded = None
+            self._loaded = self._begun = None
 
     def write(
         self,
@@ -99,10 +104,10 @@ class Llava:
             ModelServerError: for a request that is too long.
         """
         with self._lock:
-            model, processor, vocabulary = self._open()
+            model, writer, processor, vocabulary = self._open()
             texts = [processor.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in asked]
             given = {"images": list(pictures)} if pictures else {}
-            inputs = processor(text=texts, return_tensors="pt", padding=True, add_special_tokens=False, **given)
+            inputs = dict(processor(text=texts, return_tensors="pt", padding=True, add_special_tokens=False, **given))
             length = int(inputs["input_ids"].shape[1])
             if length > LONGEST_PROMPT:
                 raise ModelServerError(
@@ -110,6 +115,9 @@ class Llava:
                     remedy="Serve a model with a longer context, or set EXPOSIT_VLM=template.",
                     code="too_long",
                 )
+            if not pictures:
+                model = writer
+                inputs = self._resumed(inputs, str(processor.apply_chat_template(asked[0][:1], tokenize=False)))
             end = int(processor.tokenizer.eos_token_id)
             course = _Course(form, vocabulary, watch, bias, length, len(texts), end)
             ends = time.monotonic() + timeout_s
@@ -130,7 +138,37 @@ class Llava:
                 for row, p, state in zip(output, course.p, course.final(output), strict=True)
             ]
 
-    def _open(self) -> tuple[Any, Any, Vocabulary]:
+    def _resumed(self, inputs: dict[str, Any], opening: str) -> dict[str, Any]:
+        """`inputs` with what the model made of `opening`, where every request begins with it; else as they are.
+
+        Requests for sentences share their instruction, half of what there is to read: it is read once and kept.
+        """
+        import torch
+        from transformers import DynamicCache
+
+        _, writer, processor, _ = self._open()
+        ids = processor.tokenizer(opening, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        size, mask = int(ids.shape[1]), inputs["attention_mask"]
+        rows = [row[kept.bool()] for row, kept in zip(inputs["input_ids"], mask, strict=True)]
+        if not all(len(row) > size and torch.equal(row[:size], ids[0]) for row in rows):
+            return inputs
+        if self._begun is None or self._begun[0] != opening:
+            cache = DynamicCache(config=writer.config.get_text_config())
+            with torch.inference_mode():
+                writer(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._begun = (opening, cache)
+        cache = copy.deepcopy(self._begun[1])
+        cache.batch_repeat_interleave(len(rows))
+        # The opening moves to the front of each row, so that the padding stands between it and the rest.
+        moved, kept = inputs["input_ids"].clone(), torch.zeros_like(mask)
+        for place, row in enumerate(rows):
+            rest = len(row) - size
+            moved[place, :-rest] = processor.tokenizer.pad_token_id
+            moved[place, :size] = ids[0]
+            kept[place, :size] = kept[place, -rest:] = 1
+        return {"input_ids": moved, "attention_mask": kept, "past_key_values": cache}
+
+    def _open(self) -> _Loaded:
         if self._loaded is None:
             import torch
             from transformers import LlavaForConditionalGeneration, LlavaProcessor
@@ -149,8 +187,39 @@ class Llava:
                     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
                     model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
             size = int(model.get_output_embeddings().weight.shape[0])
-            self._loaded = (model.eval(), processor, Vocabulary(processor.tokenizer, size))
+            writer = _in_8_bits(model.eval()) if self._light else model
+            self._loaded = _Loaded(model.eval(), writer, processor, Vocabulary(processor.tokenizer, size))
         return self._loaded
+
+
+class _Loaded(NamedTuple):
+    """The model, the same as it writes without a picture, its processor and its tokens."""
+
+    model: Any
+    writer: Any
+    processor: Any
+    vocabulary: Vocabulary
+
+
+def _in_8_bits(model: Any) -> Any:
+    """`model` with its language model quantised; all else is shared with it. The model itself where the CPU cannot."""
+    import torch
+
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        return model
+    with warnings.catch_warnings():
+        # torch would have torchao instead, which is as fast only where it may compile
+        warnings.filterwarnings("ignore", ".*torch.ao.quantization", DeprecationWarning)
+        warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)
+        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+        how = {torch.nn.Linear: per_channel_dynamic_qconfig}
+        language = quantize_dynamic(model.model.language_model, how)
+        head = quantize_dynamic(torch.nn.Sequential(model.lm_head), how)[0]
+    writer, inner = copy.copy(model), copy.copy(model.model)
+    writer._modules, inner._modules = dict(model._modules), dict(model.model._modules)
+    inner.language_model, writer.model, writer.lm_head = language, inner, head
+    return writer
 
 
 class _Course:

@@ -17,7 +17,7 @@ from agent.forms import form_of
 from agent.grounding import ground
 from agent.llava import Llava
 from agent.outline import explanation
-from agent.prompt import Look, Spoken, look_messages
+from agent.prompt import Look, Spoken, look_messages, sentence_messages
 from agent.verdict import Sentence
 from agent.views import views
 from agent.vision import Points, Vision, Warms
@@ -209,3 +209,27 @@ def test_a_part_that_is_missing_is_named_with_the_command(tmp_path: Path) -> Non
     with pytest.raises(MissingWeightError) as caught:
         EmbeddedVision.from_cache(tmp_path)
     assert "exposit models pull" in str(caught.value)
+
+
+def test_what_all_requests_begin_with_is_read_once_and_changes_nothing(
+    tiny: tuple[Path, models.Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, adapter = tiny
+    asked = [sentence_messages("[a] no weight" * times, "the tool") for times in (1, 4, 2)]
+    rest: dict[str, Any] = {"max_new_tokens": 24, "timeout_s": 60}
+    model = Llava(base, adapter.folder, light=False)
+    kept = [model.write(some, form_of(Spoken), **rest) for some in (asked, asked[1:2], asked)]
+    monkeypatch.setattr(Llava, "_resumed", lambda self, inputs, opening: inputs)
+    plain = [model.write(some, form_of(Spoken), **rest) for some in (asked, asked[1:2])]
+    assert kept == [*plain, plain[0]]
+
+
+def test_eight_bits_write_and_leave_the_look_as_it_is(tiny: tuple[Path, models.Adapter]) -> None:
+    base, adapter = tiny
+    pixels = [views(np.asarray(picture()))[0].pixels]
+    rest: dict[str, Any] = {"pictures": pixels, "watch": "answer", "max_new_tokens": 400, "timeout_s": 60}
+    asked = [look_messages("view:", "the whole picture")]
+    light, exact = Llava(base, adapter.folder), Llava(base, adapter.folder, light=False)
+    assert light.write(asked, form_of(Look), **rest) == exact.write(asked, form_of(Look), **rest)
+    (written,) = light.write([sentence_messages("[a] no weight", "")], form_of(Spoken), max_new_tokens=9, timeout_s=60)
+    assert written.text.startswith('{"text":"')

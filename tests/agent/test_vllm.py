@@ -82,7 +82,7 @@ async def vision(base: Path, python: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def embedded(base: Path) -> AsyncIterator[EmbeddedVision]:
-    made = EmbeddedVision(base, models.adapter(), timeout_s=180)
+    made = EmbeddedVision(base, models.adapter(), timeout_s=180, light=False)
     yield made
     await made.close()
 
