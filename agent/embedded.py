@@ -61,7 +61,7 @@ class EmbeddedVision:
         self._folder, self._adapter, self._light = folder, adapter, light
         self._limits, self._timeout_s = limits, timeout_s
         self._made: Llava | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[object] | None = None
 
     @classmethod
     def from_cache(cls, cache: Path, *, limits: Limits = DEFAULT_LIMITS, timeout_s: float = 30.0) -> EmbeddedVision:

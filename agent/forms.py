@@ -153,6 +153,9 @@ class Vocabulary:
         tokenizer: A fast tokenizer of transformers whose tokens are bytes (GPT-2's way, as SmolLM2 has it).
         size: Rows of the model's output, which may be more than the tokenizer has.
 
+    Attributes:
+        spelt: The bytes of each token that is not special, by its number.
+
     Raises:
         ConfigurationError: for a tokenizer of another kind.
     """
@@ -176,13 +179,13 @@ class Vocabulary:
         for number, text in spelt.items():
             self._codes[number, : len(text)] = list(text)
             self._usable[number] = len(text) > 0
-        self._spelt = spelt
+        self.spelt = spelt
         self._onward: dict[tuple[int, int], npt.NDArray[np.int32]] = {}
         self._kept: dict[int, Form] = {}
 
     def spelling(self, token: int) -> bytes:
         """The bytes of a token; empty for a special one."""
-        return self._spelt.get(token, b"")
+        return self.spelt.get(token, b"")
 
     def onward(self, form: Form, state: int) -> npt.NDArray[np.int32]:
         """The state after each token, by its number; -1 where the form does not allow it. Read-only."""

@@ -56,7 +56,7 @@ class Llava:
     def __init__(self, folder: Path, adapter: Path | None = None, *, light: bool = True) -> None:
         self._folder, self._adapter, self._light = folder, adapter, light
         self._lock = threading.Lock()
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._begun: tuple[str, Any] | None = None
 
     @property
@@ -64,10 +64,10 @@ class Llava:
         """Whether the model is in memory."""
         return self._loaded is not None
 
-    def load(self) -> None:
-        """Loads the model, if it is not loaded."""
+    def load(self) -> Loaded:
+        """The model; it is loaded, if it is not."""
         with self._lock:
-            self._open()
+            return self._open()
 
     def drop(self) -> None:
         """Lets the model go."""
@@ -168,7 +168,7 @@ class Llava:
             kept[place, :size] = kept[place, -rest:] = 1
         return {"input_ids": moved, "attention_mask": kept, "past_key_values": cache}
 
-    def _open(self) -> _Loaded:
+    def _open(self) -> Loaded:
         if self._loaded is None:
             import torch
             from transformers import LlavaForConditionalGeneration, LlavaProcessor
@@ -188,11 +188,11 @@ class Llava:
                     model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
             size = int(model.get_output_embeddings().weight.shape[0])
             writer = _in_8_bits(model.eval()) if self._light else model
-            self._loaded = _Loaded(model.eval(), writer, processor, Vocabulary(processor.tokenizer, size))
+            self._loaded = Loaded(model.eval(), writer, processor, Vocabulary(processor.tokenizer, size))
         return self._loaded
 
 
-class _Loaded(NamedTuple):
+class Loaded(NamedTuple):
     """The model, the same as it writes without a picture, its processor and its tokens."""
 
     model: Any

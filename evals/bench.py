@@ -182,7 +182,7 @@ async def _with_model(side: int, model: str, concurrent: int) -> None:
     """Prints what a case costs with a model: alone, and among others."""
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), vlm=model, log_level="error", vlm_timeout_s=120)
-        # Reading what a process of 3 GB holds takes the kernel tens of milliseconds: often, it would slow what is timed.
+        # Reading what a process of 3 GB holds takes long: done often, it would slow what is timed.
         with MemoryWatch(every_s=3.0) as watch:
             begun = time.perf_counter()
             async with Explainer(settings) as explainer:

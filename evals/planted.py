@@ -1,21 +1,26 @@
 """Marks what the vision-language model says of planted artifacts: kind, place, and silence where there is nothing.
 
-    python -m evals.planted --data DIR --built BUILT --cache CACHE --count 200 --out planted.json
+    python -m evals.planted --data DIR --built BUILT --cache CACHE --count 500 --out planted.json
 
 Views come from the artifact lab's test split: photographs and strengths that no training saw. Four answers are marked
 on the same views: the model with its adapter; the same model without; the best constant answer; and a linear probe on
 the very tokens that the model is given: a softmax over a patch's token, fitted on the training views of `--built`, then
-the mean of the ten patches that show a kind most; once more at the threshold at which it is as silent as the model on
-these very views. The probe's own threshold lies where a fifth of the training views, which
-it was not fitted on, are silent in 95 % of untouched cases. A planted view counts as right in kind, or in place, where
-the first observation has it.
+the mean of the ten patches that show a kind most. The probe's own threshold lies where a fifth of the training views,
+which it was not fitted on, are silent in 95 % of untouched cases. A planted view counts as right in kind, or in place,
+where the first observation has it.
+
+Who claims more readily names more kinds right, and is silent less. So model and probe are also held against each other
+at one and the same silence: each at the threshold that leaves it silent on that share of these untouched views. The
+difference is drawn again by photograph, thresholds included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,14 +30,22 @@ import numpy.typing as npt
 from agent import models
 from agent.forms import form_of
 from agent.llava import Llava
-from agent.prompt import Kind, Look, look_messages, parse
+from agent.prompt import Kind, Look, look_messages
+from evals import metrics
 from evals.artifacts import PLACES, Planted, Sample, photographs, samples
 from evals.tokens import TokenMaker
-from tools.errors import ModelServerError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Said = tuple[str, str] | None
 """Kind and place of the first observation; None for silence."""
+SILENCES = (0.9, 0.95, 0.98)
+"""Shares of untouched views on which model and probe are made silent, to be compared."""
+_OPENING = '{"observations":['
+_FIRST = re.compile(r'"kind":"([^"]+)","place":"([^"]+)"')
+_NEVER = -1000.0
+_LONGEST = 32
+"""Tokens of one observation, and a few more."""
+_DRAWS = 2000
 _CELLS = 14
 _BATCH = 6
 _TOP = 10
@@ -48,26 +61,79 @@ def test_views(data: Path, count: int, seed: int) -> list[Sample]:
     return list(samples(photographs(data, "test"), "test", count, untouched=0.4, kinds=kinds, seed=seed))
 
 
-def said_by(
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is said of a view where anything is said at all.
+
+    Attributes:
+        lean: How readily; something is said where it lies above a threshold.
+        kind, place: Of the first observation.
+    """
+
+    lean: float
+    kind: str
+    place: str
+
+
+def said(claims: Sequence[Claim], threshold: float = 0.0) -> list[Said]:
+    """What is said of each view at a threshold."""
+    return [(each.kind, each.place) if each.lean > threshold else None for each in claims]
+
+
+def claims_of(
     model: Llava, views: Sequence[Sample], reserve: Mapping[int, float], tell: Callable[[str], None] = print
-) -> list[Said]:
-    """What the model says of each view, asked as the service asks it; `reserve` as `agent.models.Card` has it."""
-    out: list[Said] = []
+) -> list[Claim]:
+    """What the model says of each view, asked as the service asks it; `reserve` as `agent.models.Card` has it.
+
+    It decodes greedily, so that whether it says anything is settled where its list begins: by the logit of the best
+    token that begins an observation, less that of the best that ends the list. What it would say is then what it
+    writes where the list may not end.
+    """
+    out: list[Claim] = []
+    ends = [token for token, text in model.load().vocabulary.spelt.items() if text.startswith(b"]")]
     for begin in range(0, len(views), _BATCH):
         some = views[begin : begin + _BATCH]
         asked = [look_messages("view:", "a native crop" if each.native else "the whole picture") for each in some]
+        pictures = [each.pixels for each in some]
+        leans = _leans(model, asked, pictures, reserve)
         written = model.write(
-            asked, form_of(Look), pictures=[each.pixels for each in some], bias=reserve, max_new_tokens=120,
+            asked,
+            form_of(Look),
+            pictures=pictures,
+            bias=dict.fromkeys(ends, _NEVER),
+            max_new_tokens=_LONGEST,
             timeout_s=600,
-        )  # fmt: skip
-        for each in written:
-            try:
-                seen = parse(each.text, Look).observations
-                out.append((seen[0].kind, seen[0].place) if seen else None)
-            except ModelServerError:  # cut short: it claimed something without end
-                out.append(("", ""))
+        )
+        for lean, each in zip(leans, written, strict=True):
+            first = _FIRST.search(each.text)
+            out.append(Claim(lean, *(first.groups() if first is not None else ("", ""))))
         tell(f"{len(out)} of {len(views)}")
     return out
+
+
+def _leans(model: Llava, asked: Sequence[Any], pictures: Sequence[Any], reserve: Mapping[int, float]) -> list[float]:
+    import torch
+
+    loaded = model.load()
+    begun = [
+        loaded.processor.apply_chat_template(each, add_generation_prompt=True, tokenize=False) + _OPENING
+        for each in asked
+    ]
+    inputs = loaded.processor(
+        text=begun, images=list(pictures), return_tensors="pt", padding=True, add_special_tokens=False
+    )
+    with torch.inference_mode():
+        logits = loaded.model(**inputs, logits_to_keep=1).logits[:, -1]
+        for token, value in reserve.items():
+            logits[:, token] += value
+    form = form_of(Look)
+    state = form.start
+    for byte in _OPENING.encode():
+        state = int(form.table[state, byte])
+    allowed = np.flatnonzero(loaded.vocabulary.onward(form, state) >= 0)
+    closing = np.array([loaded.vocabulary.spelling(int(token)).startswith(b"]") for token in allowed])
+    opens, closes = (torch.from_numpy(allowed[which]) for which in (~closing, closing))
+    return [float(row[opens].max() - row[closes].max()) for row in logits]
 
 
 class LinearProbe:
@@ -115,20 +181,14 @@ class LinearProbe:
         chance = (chance / chance.sum(axis=1, keepdims=True))[:, 1:]
         return chance, np.sort(chance, axis=0)[-_TOP:].mean(axis=0)
 
-    def made_silent(self, quiet: Sequence[npt.NDArray[np.floating]], share: float) -> None:
-        """Sets the threshold so that `share` of these views are silent: a comparison at one and the same silence."""
-        self._threshold = float(np.quantile([self._scores(view)[1].max() for view in quiet], share, method="higher"))
-
-    def say(self, view: npt.NDArray[np.floating]) -> Said:
-        """What the probe says of a view, patches x width."""
+    def claim(self, view: npt.NDArray[np.floating]) -> Claim:
+        """What the probe says of a view, patches x width; it leans from its own threshold on."""
         chance, total = self._scores(view)
-        if total.max() <= self._threshold:
-            return None
         kind = int(total.argmax())
         weight = chance[:, kind] * (chance[:, kind] >= chance[:, kind].max() / 2)
         index = np.arange(_CELLS**2)
         row, column = (float((weight * (each + 0.5)).sum() / weight.sum() / _CELLS) for each in divmod(index, _CELLS))
-        return KINDS[kind], PLACES[int(row * 3) * 3 + int(column * 3)]
+        return Claim(float(total.max()) - self._threshold, KINDS[kind], PLACES[int(row * 3) * 3 + int(column * 3)])
 
 
 def marks(views: Sequence[Sample], said: Sequence[Said]) -> dict[str, Any]:
@@ -143,6 +203,45 @@ def marks(views: Sequence[Sample], said: Sequence[Said]) -> dict[str, Any]:
         "place": _share([word is not None and word[1] == truth.place for truth, word in planted]),
         "silent": _share(quiet),
         "by_kind": {kind: round(float(np.mean(each)), 3) for kind, each in sorted(by_kind.items())},
+    }
+
+
+def at_one_silence(
+    views: Sequence[Sample], ours: Sequence[Claim], theirs: Sequence[Claim], silence: float, *, seed: int = 0
+) -> dict[str, Any]:
+    """Model and probe, each at the threshold that leaves it silent on `silence` of the untouched views.
+
+    Returns:
+        For kind, for place and for both at once: the share right of either, and the difference with its 90 % interval.
+    """
+    planted = np.array([each.planting is not None for each in views])
+    systems = {}
+    for name, claims in (("model", ours), ("probe", theirs)):
+        kind, place = (
+            np.array([
+                view.planting is not None and getattr(view.planting, what) == getattr(claim, what)
+                for view, claim in zip(views, claims, strict=True)
+            ])
+            for what in ("kind", "place")
+        )  # fmt: skip
+        lean = np.array([claim.lean for claim in claims])
+        systems[name] = (lean, {"kind": kind, "place": place, "both": kind & place})
+
+    def measure(rows: npt.NDArray[np.int64]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        there, quiet = rows[planted[rows]], rows[~planted[rows]]
+        for name, (lean, right) in systems.items():
+            threshold = np.quantile(lean[quiet], silence, method="higher") if len(quiet) else np.nan
+            for what, hit in right.items():
+                told = hit[there] & (lean[there] > threshold)
+                found[f"{name} {what}"] = float(told.mean()) if len(there) and len(quiet) else float("nan")
+        return found | {what: found[f"model {what}"] - found[f"probe {what}"] for what in ("kind", "place", "both")}
+
+    groups = [each.id.partition("#")[0] for each in views]
+    found = metrics.resampled(measure, groups, seed=seed, draws=_DRAWS)
+    return {
+        name: {"value": round(each.value, 3), "low": round(each.low, 3), "high": round(each.high, 3)}
+        for name, each in found.items()
     }
 
 
@@ -186,19 +285,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.built:
         tokens = load_file(args.built / "tokens.safetensors")["tokens"]
         probe = LinearProbe(tokens, json.loads((args.built / "views.json").read_text()))
-        seen = TokenMaker(folder)([each.pixels for each in views])
-        found["linear probe"] = marks(views, [probe.say(each) for each in seen])
+        theirs = [probe.claim(each) for each in TokenMaker(folder)([each.pixels for each in views])]
+        found["linear probe"] = marks(views, said(theirs))
         print(json.dumps(found), flush=True)
     if adapter is not None:
-        said = said_by(Llava(folder, adapter.folder), views, adapter.reserve)
-        found[name := f"model {adapter.name}@{adapter.revision}"] = marks(views, said)
+        ours = claims_of(Llava(folder, adapter.folder), views, adapter.reserve)
+        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said(ours))
         if args.built:
-            quiet = [each for each, view in zip(seen, views, strict=True) if view.planting is None]
-            probe.made_silent(quiet, found[name]["silent"]["share"])
-            found["linear probe, as silent as the model"] = marks(views, [probe.say(each) for each in seen])
+            found["at one silence"] = {str(each): at_one_silence(views, ours, theirs, each) for each in SILENCES}
     if args.base_count:
         some = views[: args.base_count]
-        found["base without adapter"] = marks(some, said_by(Llava(folder), some, {}))
+        found["base without adapter"] = marks(some, said(claims_of(Llava(folder), some, {})))
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.forms import form_of
+from agent.llava import Llava
+from agent.prompt import Look, look_messages
 from evals.artifacts import (
     KINDS,
     LEAST_CHANGE,
@@ -19,7 +22,8 @@ from evals.artifacts import (
     samples,
 )
 from evals.planted import KINDS as NAMED
-from evals.planted import LinearProbe, constant, marks
+from evals.planted import Claim, LinearProbe, at_one_silence, claims_of, constant, marks, said
+from tests.agent import tiny_llava
 
 SIDE = 224
 
@@ -78,8 +82,8 @@ def seen(kind: Planted | None, place: str = "top") -> Sample:
 
 def test_marks_count_kind_place_and_silence_apart() -> None:
     views = [seen("warped lines"), seen("warped lines", "left"), seen("colour fringes"), seen(None), seen(None)]
-    said = [("warped lines", "top"), ("colour fringes", "left"), None, None, ("warped lines", "top")]
-    found = marks(views, said)
+    told = [("warped lines", "top"), ("colour fringes", "left"), None, None, ("warped lines", "top")]
+    found = marks(views, told)
     assert (found["kind"]["share"], found["place"]["share"], found["silent"]["share"]) == (0.333, 0.667, 0.5)
     assert constant(views)[0] == ("warped lines", "top")
 
@@ -98,5 +102,35 @@ def test_the_linear_probe_finds_what_is_linear_in_the_tokens() -> None:
         tokens.append(view)
         truths.append({"made": False, "kind": kind, "share": share.tolist()})
     probe = LinearProbe(np.stack(tokens), truths)
-    assert probe.say(tokens[1]) == (NAMED[1], PLACES[0])
-    assert probe.say(rng.normal(0, 1, (196, 32))) is None
+    claims = [probe.claim(tokens[1]), probe.claim(rng.normal(0, 1, (196, 32)))]
+    assert said(claims) == [(NAMED[1], PLACES[0]), None]
+
+
+def test_at_one_silence_who_claims_more_readily_has_no_advantage() -> None:
+    views = [seen("warped lines") for _ in range(20)] + [seen(None) for _ in range(20)]
+    views = [Sample(f"{number}#0", each.pixels, each.planting, each.native) for number, each in enumerate(views)]
+    shy = [Claim(number % 20 / 20 - (number >= 20), "warped lines", "top") for number in range(40)]
+    bold = [Claim(each.lean + 5, each.kind, each.place) for each in shy]
+    assert sum(each is not None for each in said(bold)) > sum(each is not None for each in said(shy))
+    found = at_one_silence(views, shy, bold, 0.9)
+    assert found["kind"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    blind = [Claim(each.lean, "colour fringes", "top") for each in shy]
+    assert at_one_silence(views, shy, blind, 0.9)["kind"]["low"] > 0.9
+
+
+def test_what_the_model_leans_to_is_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.planted._LONGEST", 120)  # this model's tokens are bytes
+    base, adapter = tiny_llava.make(tmp_path)
+    model = Llava(base, adapter.folder)
+    view = Sample("x#0", textured(1), None, native=False)
+    end = int(model.load().processor.tokenizer.convert_tokens_to_ids("]"))
+    for bias in (-20.0, 20.0):
+        (claim,) = claims_of(model, [view], {end: bias}, tell=lambda text: None)
+        (written,) = model.write(
+            [look_messages("view:", "the whole picture")], form_of(Look), pictures=[view.pixels], bias={end: bias},
+            max_new_tokens=400, timeout_s=60,
+        )  # fmt: skip
+        spoke = not written.text.startswith('{"observations":[]')
+        assert spoke == (claim.lean > 0) == (bias < 0)
+        if spoke:
+            assert f'"kind":"{claim.kind}","place":"{claim.place}"' in written.text
