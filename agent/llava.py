@@ -9,6 +9,7 @@ row of each weight, one for the activations of a step), which takes half the tim
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import time
 import warnings
@@ -170,6 +171,9 @@ class Llava:
 
     def _open(self) -> Loaded:
         if self._loaded is None:
+            # Threads that wait for work by spinning starve the tools' workers, and are starved by them: three times
+            # slower beside others, no faster alone. It is read when torch is first loaded.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             import torch
             from transformers import LlavaForConditionalGeneration, LlavaProcessor
             from transformers.utils import logging
