@@ -17,7 +17,7 @@ from tools.image import Limits
 FIT: frozenset[str] = frozenset({"served"})
 """Ways of running the tuned model, `served` and `embedded`, that `auto` may choose; EXPOSIT_VLM=served or =embedded
 uses either anyway. The one place where that is decided, by the figures (finetune/RESULTS.md): what the model writes
-holds, and in process a whole explanation was not shown to come within 15 seconds on two cores."""
+holds, but in process every case is looked at and told by one model, one after the other."""
 
 
 async def choose_vision(settings: Settings, *, serving: bool = False) -> tuple[Vision | None, str]:
