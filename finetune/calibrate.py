@@ -375,7 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         spoken,
         data_sha256=digest,
         seed=options.seed,
-        made_by=COMMAND
+        made_by=(COMMAND if options.beside is None else COMMAND.partition(" --out")[0])
         + (f" --seed {options.seed}" if options.seed else "")
         + (f" --reviewed {options.reviewed.name}" if options.reviewed else "")
         + (f" --beside {options.beside}" if options.beside else "")
