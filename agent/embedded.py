@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from agent import models, outline, seeing
 from agent.forms import form_of
@@ -36,6 +36,43 @@ from tools.image import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from agent.llava import Llava, Written
+
+_T = TypeVar("_T")
+
+
+def version_of(folder: Path, adapter: models.Adapter | None) -> str:
+    """Version of the looks of a composed model with an adapter, or without one."""
+    tuned = f"/{adapter.name}@{adapter.revision}" if adapter else ""
+    return f"{folder.name}{tuned}/prompt-{PROMPT_VERSION}"
+
+
+def looked(
+    model: Llava,
+    adapter: models.Adapter | None,
+    shown: Sequence[View],
+    *,
+    timeout_s: float,
+    halted: threading.Event | None = None,
+) -> list[Looked]:
+    """What the model says of each view, looked at side by side.
+
+    Raises:
+        ModelServerError: if a reply does not end in time.
+    """
+    # The picture is handed over beside the prompt; the address stands where a server would be given its bytes.
+    written = model.write(
+        [look_messages("view:", seeing.shown_as(view)) for view in shown],
+        form_of(Look),
+        pictures=[view.pixels for view in shown],
+        watch=seeing.ANSWER,
+        bias=adapter.reserve if adapter else {},
+        max_new_tokens=LONGEST_LOOK,
+        timeout_s=timeout_s,
+        halted=halted,
+    )
+    if any(each.cut for each in written):
+        raise ModelServerError("The model's reply was cut off before its end.", remedy="Try again.", code="model_reply")
+    return [Looked(parse(each.text, Look), each.p) for each in written]
 
 
 class EmbeddedVision:
@@ -161,33 +198,16 @@ class EmbeddedVision:
 
     @property
     def _version(self) -> str:
-        adapter = f"/{self._adapter.name}@{self._adapter.revision}" if self._adapter else ""
-        return f"{self._folder.name}{adapter}/prompt-{PROMPT_VERSION}"
+        return version_of(self._folder, self._adapter)
 
     @property
     def _weights(self) -> dict[str, str]:
         return {"vlm": self._folder.name} | ({"adapter": self._adapter.revision} if self._adapter else {})
 
     async def _looked(self, shown: list[View]) -> list[Looked]:
-        # The picture is handed over beside the prompt; the address stands where a server would be given its bytes.
-        asked = [look_messages("view:", seeing.shown_as(view)) for view in shown]
-        written = await self._in_thread(
-            lambda halted: self._model.write(
-                asked,
-                form_of(Look),
-                pictures=[view.pixels for view in shown],
-                watch=seeing.ANSWER,
-                bias=self._adapter.reserve if self._adapter else {},
-                max_new_tokens=LONGEST_LOOK,
-                timeout_s=self._timeout_s,
-                halted=halted,
-            )
+        return await self._in_thread(
+            lambda halted: looked(self._model, self._adapter, shown, timeout_s=self._timeout_s, halted=halted)
         )
-        if any(each.cut for each in written):
-            raise ModelServerError(
-                "The model's reply was cut off before its end.", remedy="Try again.", code="model_reply"
-            )
-        return [Looked(parse(each.text, Look), each.p) for each in written]
 
     async def _sentences(
         self, points: Sequence[Point], question: str | None, tell: Tell | None
@@ -217,7 +237,7 @@ class EmbeddedVision:
             )
         )
 
-    async def _in_thread(self, work: Callable[[threading.Event], list[Written]]) -> list[Written]:
+    async def _in_thread(self, work: Callable[[threading.Event], list[_T]]) -> list[_T]:
         """Runs `work` off the event loop; where the caller is cancelled, the model stops at its next token."""
         halted = threading.Event()
         try:

@@ -70,7 +70,7 @@ def run(
         plan: The suite.
         data: Folder of the data.
         work: Folder for what is made on the way.
-        tools: Instead of the catalogue's.
+        tools: Instead of the catalogue's, and of the vision-language model where the suite asks for it.
         calibration: Instead of the shipped one.
         limit: At most this many pictures a protocol.
         given: Items of a public layout.
@@ -84,7 +84,7 @@ def run(
         ConfigurationError: A tool that the suite names is unknown, or there is nothing to measure.
     """
     calibration = calibration or load_calibration()
-    taking_part = _chosen(plan, tools if tools is not None else detectors())
+    taking_part = _chosen(plan, tools if tools is not None else _catalogue(plan))
     scorer = Scorer(taking_part, _budget(plan), kept)
     examiner = Examiner(taking_part, _budget(plan), calibration, plan.prior, kept) if plan.examiner else None
     best = {spec.question: best_single(calibration, taking_part, spec.question) for spec in plan.protocol}
@@ -136,7 +136,7 @@ def warm(plan: Suite, data: Path, work: Path, names: Sequence[str], kept: Path, 
     Raises:
         ConfigurationError: A tool is unknown, or there is nothing to measure.
     """
-    scorer = Scorer(_chosen(plan.model_copy(update={"tools": tuple(names)}), detectors()), _budget(plan), kept)
+    scorer = Scorer(_chosen(plan.model_copy(update={"tools": tuple(names)}), _catalogue(plan)), _budget(plan), kept)
     try:
         for spec in plan.protocol:
             began, files = time.perf_counter(), 0
@@ -174,6 +174,16 @@ def _examinations(
         ]
         found.append(made.model_copy(update={"withheld": tuple(turned)}))
     return tuple(found)
+
+
+def _catalogue(plan: Suite) -> dict[str, Detector]:
+    """The detectors that ship; and the vision-language model, where the suite asks for it."""
+    if not plan.voice:
+        return dict(detectors())
+    from evals.voice import Voice
+
+    made = Voice.from_cache(Settings().cache)
+    return {**detectors(), made.name: made}
 
 
 def _chosen(plan: Suite, tools: Mapping[str, Detector]) -> dict[str, Detector]:

@@ -120,6 +120,7 @@ class Suite(Frozen):
     Attributes:
         tools: Names of the tools that take part; empty for all of the catalogue.
         bootstrap: Replicates behind each interval.
+        voice: Whether the vision-language model takes part beside the tools, as the detector `vision` (`evals.voice`).
         examiner: Whether the agent's own plan and second looks are run, and held against its rivals.
         sha256: Of the file.
     """
@@ -132,6 +133,7 @@ class Suite(Frozen):
     budget: Literal["quick", "standard", "thorough"] = "standard"
     max_tiles: Annotated[int, Field(ge=1)] = 96
     tools: tuple[str, ...] = ()
+    voice: bool = False
     examiner: bool = False
     protocol: Annotated[tuple[ProtocolSpec, ...], Field(min_length=1)]
     target: tuple[TargetSpec, ...] = ()

@@ -2,6 +2,7 @@
 
     python -m finetune.calibrate --scores finetune/oof --out agent/calibration.json
     python -m finetune.calibrate --score-tools frequency --data DIR --scores finetune/oof
+    python -m finetune.calibrate --beside finetune/oof/voice [--matched-alone vision] --out runs/voice.json    # a trial
 
 What is fitted, and why so:
 
@@ -31,8 +32,9 @@ Neither test/ nor pairs/ is read here.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +81,11 @@ class Spoken:
 
 
 def usefulness(
-    rows: Rows, llr: Array, drawn: Array, target: Question = "generated"
+    rows: Rows, llr: Array, drawn: Array, target: Question = "generated", kinds: Sequence[str] | None = None
 ) -> tuple[bool, str, dict[str, Number]]:
-    """Whether use is shown, in words, and the figures behind it."""
+    """Whether use is shown, in words, and the figures behind it; in `kinds` instead of `KINDS` where given."""
     figures: dict[str, Number] = {}
-    missing = [kind for kind in KINDS[target] if kind not in rows.kinds]
+    missing = [kind for kind in kinds or KINDS[target] if kind not in rows.kinds]
     failed = [f"it has no {kind} rows" for kind in missing]
     guessed: list[str] = []
     for kind in rows.kinds:
@@ -178,8 +180,12 @@ def calibrate(
     seed: int = 0,
     draws: int = DRAWS,
     made_by: str = COMMAND,
+    matched_alone: Collection[str] = (),
 ) -> Calibration:
     """The calibration of all tools from their out-of-fold rows; the same rows and seed give the same file.
+
+    Tools of `matched_alone` are judged and weighted by their matched rows, as if they had no others. That is for trials
+    of what such a weight would do; no file that ships is made so.
 
     Raises:
         ConfigurationError: A tool with scores is not among `spoken`.
@@ -195,11 +201,14 @@ def calibrate(
     useful: dict[Question, list[str]] = {"generated": [], "edited": []}
     counted: dict[str, Rows] = {}
     for name in sorted(scores):
-        rows, note, about_small = _with_small(scores[name], plan, spoken[name].target)
+        whole, kinds = scores[name], None
+        if name in matched_alone:
+            whole, kinds = whole.where(whole.kind == "matched"), ("matched",)
+        rows, note, about_small = _with_small(whole, plan, spoken[name].target)
         counted[name] = rows
         drawn, llr = plan.drawn(rows), cross_fitted(rows, plan)
         main = np.ones(len(rows.score), dtype=bool) if rows.small.all() else ~rows.small
-        shown, because, figures = usefulness(rows.where(main), llr[main], drawn[:, main], spoken[name].target)
+        shown, because, figures = usefulness(rows.where(main), llr[main], drawn[:, main], spoken[name].target, kinds)
         because, figures = because + note, figures | about_small
         if shown:
             useful[spoken[name].target].append(name)
@@ -266,6 +275,15 @@ def installed() -> dict[str, Spoken]:
     }
 
 
+def voice() -> dict[str, Spoken]:
+    """Version and target of the vision-language model that ships, which is no detector of the catalogue."""
+    from agent import models
+    from agent.embedded import version_of
+    from agent.settings import Settings
+
+    return {"vision": Spoken(version_of(models.composed_folder(Settings().cache), models.adapter()))}
+
+
 _COLUMNS = {
     "aligned": "aligned",
     "matched": "matched",
@@ -324,6 +342,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, default=Path("finetune/oof"), help="folder of <tool>.csv")
     parser.add_argument("--reviewed", type=Path, help="folder of rows that finetune.reviewed wrote, to be added")
+    parser.add_argument("--beside", type=Path, help="folder of more <tool>.csv, for a trial (finetune.voice)")
+    parser.add_argument(
+        "--matched-alone", nargs="+", default=[], metavar="TOOL",
+        help="for a trial: these tools are judged by their matched rows alone",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="calibration file to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score-tools", nargs="+", metavar="TOOL", help="write score files of these tools instead")
@@ -342,14 +365,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out is None:
         parser.error("--out is missing: where shall the calibration be written?")
     rows, digest = read(options.scores, options.reviewed)
+    spoken = installed()
+    if options.beside is not None:
+        more, other = read(options.beside)
+        rows, digest = rows | more, hashlib.sha256(f"{digest} {other}".encode()).hexdigest()
+        spoken |= voice()
     made = calibrate(
         rows,
-        installed(),
+        spoken,
         data_sha256=digest,
         seed=options.seed,
-        made_by=COMMAND
+        made_by=(COMMAND if options.beside is None else COMMAND.partition(" --out")[0])
         + (f" --seed {options.seed}" if options.seed else "")
-        + (f" --reviewed {options.reviewed.name}" if options.reviewed else ""),
+        + (f" --reviewed {options.reviewed.name}" if options.reviewed else "")
+        + (f" --beside {options.beside}" if options.beside else "")
+        + (f" --matched-alone {' '.join(options.matched_alone)}" if options.matched_alone else ""),
+        matched_alone=options.matched_alone,
     )
     options.out.write_text(made.model_dump_json() + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(card(made), encoding="utf-8")

@@ -387,3 +387,15 @@ def test_a_tool_that_asks_for_edits_needs_no_rows_of_generated_pictures() -> Non
     assert made.generated.because.startswith("no pixel tool")
     asked_otherwise = calibrate({"splice": rows}, {"splice": Spoken("1", "generated")}, draws=20)
     assert asked_otherwise.tools["splice"].weight == 0
+
+
+def test_a_tool_may_be_tried_by_its_matched_rows_alone() -> None:
+    scores = {"able": rows(matched=1.5, aligned=1.5), "voice": rows(matched=2.0, aligned=0.0, seed=1)}
+    spoken = {name: Spoken("1") for name in scores}
+    judged = calibrate(scores, spoken, draws=DRAWS).tools
+    assert judged["able"].weight > 0
+    assert judged["voice"].weight == 0
+    tried = calibrate(scores, spoken, draws=DRAWS, matched_alone=("voice",)).tools
+    assert tried["voice"].weight > 0
+    assert set(tried["voice"].buckets[ALL].fits) == {"matched"}
+    assert tried["able"].buckets == judged["able"].buckets
