@@ -42,7 +42,9 @@ def test_the_cut_graph_gives_what_the_whole_one_gives(clip: Path) -> None:
     whole = onnx.load(str(clip))
     name = f"/vision_model/encoder/layers.{BLOCKS[-1] - 1}/Add_1_output_0"
     whole.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as `tools.clip` has it
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
     mean = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
     deviation = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
     pixels = ((view.astype(np.float32) / 255 - mean) / deviation).transpose(2, 0, 1)[None]
