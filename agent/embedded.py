@@ -1,8 +1,8 @@
 """`EmbeddedVision`: the vision-language model in this process, where no server is to be had.
 
-It is the same model as the server's (`agent.models`), with the same adapter, prompts and form of reply; it writes in 8
-bits (`agent.llava`). Decoding is greedy, so the same case gives the same reply on the same machine. One call runs at a
-time: the others wait.
+It is the same model as the server's (`agent.models`), with the same adapter, prompts and form of reply; all sentences
+but the answer are written in 8 bits (`agent.llava`). Decoding is greedy, so the same case gives the same reply on the
+same machine. One call runs at a time: the others wait.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class EmbeddedVision:
         adapter: The trained adapter; without one the bare model replies, and says so.
         limits: Of decoding.
         timeout_s: Seconds that decoding one reply may take; loading comes before.
-        light: Whether sentences are written in 8 bits (`agent.llava`).
+        light: Whether sentences other than the answer are written in 8 bits (`agent.llava`).
     """
 
     def __init__(
@@ -118,7 +118,9 @@ class EmbeddedVision:
     def warm_up(self) -> None:
         """Begins to load the model, so that the first case need not wait for it."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(self._model.load), name="load-model")
+            self._loading = asyncio.create_task(
+                asyncio.to_thread(self._model.load, light=self._light), name="load-model"
+            )
 
     async def until_ready(self) -> None:
         """Returns once a load that was begun (`warm_up`) has ended; `writer` says how."""
@@ -192,8 +194,7 @@ class EmbeddedVision:
         if self._made is None:
             from agent.llava import Llava
 
-            adapter = self._adapter.folder if self._adapter else None
-            self._made = Llava(self._folder, adapter, light=self._light)
+            self._made = Llava(self._folder, self._adapter.folder if self._adapter else None)
         return self._made
 
     @property
@@ -215,11 +216,13 @@ class EmbeddedVision:
         told = Told(points, tell)
         for first, some in outline.turns(points):
             asked = [sentence_messages(point.line, point.manner, question) for point in some]
-            for number, each in enumerate(await self._spoken(asked, first, told), first):
+            # The answer is what a reader takes along, and without one that holds nothing is told.
+            light = self._light and all(point.role != "answer" for point in some)
+            for number, each in enumerate(await self._spoken(asked, first, told, light), first):
                 told.came(number, each.text)
         return told.whole()
 
-    async def _spoken(self, asked: list[list[Message]], first: int, told: Told) -> list[Written]:
+    async def _spoken(self, asked: list[list[Message]], first: int, told: Told, light: bool) -> list[Written]:
         """Replies with a sentence each; `told` hears of every one as it ends, numbered from `first` on."""
         loop = asyncio.get_running_loop()
 
@@ -234,6 +237,7 @@ class EmbeddedVision:
                 timeout_s=self._timeout_s,
                 tell=heard,
                 halted=halted,
+                light=light,
             )
         )
 

@@ -1,9 +1,9 @@
 """The composed vision-language model in this process: transformers loads it, peft adds the adapter.
 
 It decodes greedily and is kept to the form of the reply (`agent.forms`). It looks in float32, as the server does on a
-CPU, so that both give the same probabilities. What it writes without a picture carries no number of its own, and is
-written with weights and activations in 8 bits (dynamic quantisation: Jacob et al. 2018, arXiv:1712.05877; a scale a
-row of each weight, one for the activations of a step), which takes half the time on two cores.
+CPU, so that both give the same probabilities. Where it is told to (`light`) it writes with weights and activations in
+8 bits (dynamic quantisation: Jacob et al. 2018, arXiv:1712.05877; a scale a row of each weight, one for the
+activations of a step), which takes half the time on two cores and words a third of the sentences otherwise.
 """
 
 from __future__ import annotations
@@ -51,29 +51,33 @@ class Llava:
     Args:
         folder: The checkpoint with its processor and chat template.
         adapter: Folder of a LoRA adapter as peft writes it.
-        light: Whether replies to requests without a picture are written in 8 bits; else in float32 like the rest.
     """
 
-    def __init__(self, folder: Path, adapter: Path | None = None, *, light: bool = True) -> None:
-        self._folder, self._adapter, self._light = folder, adapter, light
+    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
+        self._folder, self._adapter = folder, adapter
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
-        self._begun: tuple[str, Any] | None = None
+        self._light: Any = None
+        self._begun: dict[tuple[str, bool], Any] = {}
 
     @property
     def loaded(self) -> bool:
         """Whether the model is in memory."""
         return self._loaded is not None
 
-    def load(self) -> Loaded:
-        """The model; it is loaded, if it is not."""
+    def load(self, *, light: bool = False) -> Loaded:
+        """The model; it is loaded, if it is not, and with `light` made ready to write in 8 bits as well."""
         with self._lock:
-            return self._open()
+            loaded = self._open()
+            if light:
+                self._writer(light)
+            return loaded
 
     def drop(self) -> None:
         """Lets the model go."""
         with self._lock:
-            self._loaded = self._begun = None
+            self._loaded = self._light = None
+            self._begun.clear()
 
     def write(
         self,
@@ -87,6 +91,7 @@ class Llava:
         timeout_s: float,
         tell: Callable[[int, str], None] = lambda number, text: None,
         halted: threading.Event | None = None,
+        light: bool = False,
     ) -> list[Written]:
         """Replies to each of several requests, decoded side by side.
 
@@ -100,12 +105,13 @@ class Llava:
             timeout_s: Seconds that decoding may take.
             tell: Is told the number of each request and its reply, as soon as that is whole.
             halted: Ends the work early once it is set.
+            light: Writes in 8 bits; not with pictures.
 
         Raises:
             ModelServerError: for a request that is too long.
         """
         with self._lock:
-            model, writer, processor, vocabulary = self._open()
+            model, processor, vocabulary = self._open()
             texts = [processor.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in asked]
             given = {"images": list(pictures)} if pictures else {}
             inputs = dict(processor(text=texts, return_tensors="pt", padding=True, add_special_tokens=False, **given))
@@ -117,8 +123,9 @@ class Llava:
                     code="too_long",
                 )
             if not pictures:
-                model = writer
-                inputs = self._resumed(inputs, str(processor.apply_chat_template(asked[0][:1], tokenize=False)))
+                model = self._writer(light)
+                opening = str(processor.apply_chat_template(asked[0][:1], tokenize=False))
+                inputs = self._resumed(inputs, opening, light)
             end = int(processor.tokenizer.eos_token_id)
             course = _Course(form, vocabulary, watch, bias, length, len(texts), end)
             ends = time.monotonic() + timeout_s
@@ -139,7 +146,15 @@ class Llava:
                 for row, p, state in zip(output, course.p, course.final(output), strict=True)
             ]
 
-    def _resumed(self, inputs: dict[str, Any], opening: str) -> dict[str, Any]:
+    def _writer(self, light: bool) -> Any:
+        """The model as it writes without a picture."""
+        if not light:
+            return self._open().model
+        if self._light is None:
+            self._light = _in_8_bits(self._open().model)
+        return self._light
+
+    def _resumed(self, inputs: dict[str, Any], opening: str, light: bool) -> dict[str, Any]:
         """`inputs` with what the model made of `opening`, where every request begins with it; else as they are.
 
         Requests for sentences share their instruction, half of what there is to read: it is read once and kept.
@@ -147,18 +162,19 @@ class Llava:
         import torch
         from transformers import DynamicCache
 
-        _, writer, processor, _ = self._open()
+        writer, processor = self._writer(light), self._open().processor
         ids = processor.tokenizer(opening, return_tensors="pt", add_special_tokens=False)["input_ids"]
         size, mask = int(ids.shape[1]), inputs["attention_mask"]
         rows = [row[kept.bool()] for row, kept in zip(inputs["input_ids"], mask, strict=True)]
         if not all(len(row) > size and torch.equal(row[:size], ids[0]) for row in rows):
             return inputs
-        if self._begun is None or self._begun[0] != opening:
+        if (opening, light) not in self._begun:
             cache = DynamicCache(config=writer.config.get_text_config())
             with torch.inference_mode():
                 writer(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            self._begun = (opening, cache)
-        cache = copy.deepcopy(self._begun[1])
+            self._begun = {key: kept for key, kept in self._begun.items() if key[0] == opening}  # the newest alone
+            self._begun[opening, light] = cache
+        cache = copy.deepcopy(self._begun[opening, light])
         cache.batch_repeat_interleave(len(rows))
         # The opening moves to the front of each row, so that the padding stands between it and the rest.
         moved, kept = inputs["input_ids"].clone(), torch.zeros_like(mask)
@@ -191,16 +207,14 @@ class Llava:
                     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
                     model = PeftModel.from_pretrained(model, str(self._adapter)).merge_and_unload()
             size = int(model.get_output_embeddings().weight.shape[0])
-            writer = _in_8_bits(model.eval()) if self._light else model
-            self._loaded = Loaded(model.eval(), writer, processor, Vocabulary(processor.tokenizer, size))
+            self._loaded = Loaded(model.eval(), processor, Vocabulary(processor.tokenizer, size))
         return self._loaded
 
 
 class Loaded(NamedTuple):
-    """The model, the same as it writes without a picture, its processor and its tokens."""
+    """The model, its processor and its tokens."""
 
     model: Any
-    writer: Any
     processor: Any
     vocabulary: Vocabulary
 

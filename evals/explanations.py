@@ -78,7 +78,9 @@ def read(file: Path) -> list[Told]:
 
 
 def by_model(model: Llava) -> Narrate:
-    """Narrates with a model in process, several sentences side by side, with the requests and form of the service.
+    """Narrates with a model in process, with the requests and form of the service, several sentences side by side.
+
+    As there, answers are written in float32 and all else in 8 bits.
 
     The same request gives the same sentence (decoding is greedy), so that each is made once.
     """
@@ -86,16 +88,21 @@ def by_model(model: Llava) -> Narrate:
 
     def narrate(cases: Sequence[Told]) -> list[Explained]:
         outlines = [explanation(each.verdict, each.evidence, each.contributions) for each in cases]
-        wanted = {(point.line, point.manner) for points in outlines for point in points}
-        todo = sorted(wanted - known.keys(), key=lambda each: (len(each[0]), each))  # so that little is padded
-        for begin in range(0, len(todo), _BATCH):
-            some = todo[begin : begin + _BATCH]
-            begun = time.monotonic()
-            asked = [sentence_messages(line, manner) for line, manner in some]
-            written = model.write(asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200)
-            known.update(zip(some, (each.text for each in written), strict=True))
-            done = begin + len(some)
-            print(f"{done} of {len(todo)} sentences, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
+        for light in (False, True):
+            wanted = {
+                (each.line, each.manner) for points in outlines for each in points if (each.role != "answer") == light
+            }
+            todo = sorted(wanted - known.keys(), key=lambda each: (len(each[0]), each))  # so that little is padded
+            for begin in range(0, len(todo), _BATCH):
+                some = todo[begin : begin + _BATCH]
+                begun = time.monotonic()
+                asked = [sentence_messages(line, manner) for line, manner in some]
+                written = model.write(
+                    asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200, light=light
+                )
+                known.update(zip(some, (each.text for each in written), strict=True))
+                done = begin + len(some)
+                print(f"{done} of {len(todo)} sentences, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
         told = []
         for points in outlines:
             gathered = Gathered(points, None)

@@ -39,7 +39,7 @@ class Voice:
 
     def __init__(self, folder: Path, adapter: models.Adapter | None) -> None:
         self._adapter = adapter
-        self._model = Llava(folder, adapter.folder if adapter else None, light=False)
+        self._model = Llava(folder, adapter.folder if adapter else None)
         self.version = version_of(folder, adapter)
 
     @classmethod

@@ -15,7 +15,7 @@ from agent import models
 from agent.embedded import EmbeddedVision
 from agent.forms import form_of
 from agent.grounding import ground
-from agent.llava import Llava
+from agent.llava import Llava, Written
 from agent.outline import explanation
 from agent.prompt import Look, Spoken, look_messages, sentence_messages
 from agent.verdict import Sentence
@@ -122,8 +122,6 @@ async def test_what_a_model_that_babbles_writes_never_passes(
 async def test_sentences_are_told_as_they_end_and_off_the_event_loop(
     vision: EmbeddedVision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agent.llava import Written
-
     threads: list[int] = []
     first_told = threading.Event()
     points = explanation(MADE.verdict, MADE.evidence, MADE.contributions)
@@ -217,19 +215,41 @@ def test_what_all_requests_begin_with_is_read_once_and_changes_nothing(
     base, adapter = tiny
     asked = [sentence_messages("[a] no weight" * times, "the tool") for times in (1, 4, 2)]
     rest: dict[str, Any] = {"max_new_tokens": 24, "timeout_s": 60}
-    model = Llava(base, adapter.folder, light=False)
+    model = Llava(base, adapter.folder)
     kept = [model.write(some, form_of(Spoken), **rest) for some in (asked, asked[1:2], asked)]
-    monkeypatch.setattr(Llava, "_resumed", lambda self, inputs, opening: inputs)
+    monkeypatch.setattr(Llava, "_resumed", lambda self, inputs, opening, light: inputs)
     plain = [model.write(some, form_of(Spoken), **rest) for some in (asked, asked[1:2])]
     assert kept == [*plain, plain[0]]
 
 
-def test_eight_bits_write_and_leave_the_look_as_it_is(tiny: tuple[Path, models.Adapter]) -> None:
+async def test_all_sentences_but_the_answer_are_written_in_eight_bits(
+    tiny: tuple[Path, models.Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, bool]] = []
+
+    def write(self: Llava, asked: Any, *given: Any, light: bool, **more: Any) -> list[Written]:
+        told.append((len(asked), light))
+        return [Written(Spoken(text="A sentence.").model_dump_json(), None, cut=False) for _ in asked]
+
+    monkeypatch.setattr(Llava, "write", write)
+    count = len(explanation(MADE.verdict, MADE.evidence, MADE.contributions))
+    for light in (True, False):
+        await EmbeddedVision(*tiny, light=light).narrate(MADE.verdict, MADE.evidence, MADE.contributions)
+    assert told == [(1, False), (count - 1, True), (1, False), (count - 1, False)]
+
+
+def test_eight_bits_keep_to_the_form_and_leave_the_look_as_it_is(tiny: tuple[Path, models.Adapter]) -> None:
     base, adapter = tiny
-    pixels = [views(np.asarray(picture()))[0].pixels]
-    rest: dict[str, Any] = {"pictures": pixels, "watch": "answer", "max_new_tokens": 400, "timeout_s": 60}
+    model = Llava(base, adapter.folder)
+    rest: dict[str, Any] = {"watch": "answer", "max_new_tokens": 400, "timeout_s": 60}
+    look: dict[str, Any] = rest | {"pictures": [views(np.asarray(picture()))[0].pixels]}
     asked = [look_messages("view:", "the whole picture")]
-    light, exact = Llava(base, adapter.folder), Llava(base, adapter.folder, light=False)
-    assert light.write(asked, form_of(Look), **rest) == exact.write(asked, form_of(Look), **rest)
-    (written,) = light.write([sentence_messages("[a] no weight", "")], form_of(Spoken), max_new_tokens=9, timeout_s=60)
-    assert written.text.startswith('{"text":"')
+    before = model.write(asked, form_of(Look), **look)
+    spoken = [sentence_messages("[a] no weight", "")]
+    (light,) = model.write(spoken, form_of(Look), light=True, **rest)
+    (exact,) = model.write(spoken, form_of(Look), **rest)
+    assert light.p is not None
+    assert exact.p is not None
+    assert light.p == pytest.approx(exact.p, abs=0.05)
+    assert light.p != exact.p
+    assert model.write(asked, form_of(Look), **look) == before
