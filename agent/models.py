@@ -2,7 +2,8 @@
 
 The model is of the LLaVA architecture: the image tower of CLIP (`agent.tower`), our projector, and SmolLM2 as language
 model. `compose` writes it once as an ordinary transformers checkpoint, which vLLM serves and transformers loads. Our
-LoRA adapter stays apart, as peft writes it. Projector and adapter lie in `agent/vlm`, pinned by hash in its card.
+LoRA adapter stays apart, as peft writes it; `merge` writes the checkpoint with the adapter in it, for servers on CPUs.
+Projector and adapter lie in `agent/vlm`, pinned by hash in its card.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +32,8 @@ ADAPTER = "exposit"
 """Name of our adapter, in front of its revision: `exposit@<revision>`."""
 COMPOSED = "vlm"
 """Name of the composed model among the weights."""
+MERGED = "+"
+"""Stands between the names of the composed model and of the adapter that was merged into it."""
 FOLDER = Path(__file__).parent / "vlm"
 FEATURE_LAYERS = (4, 6, 8)
 """Outputs of the tower that the projector reads side by side, counted in blocks; later blocks are left out."""
@@ -180,10 +184,36 @@ def compose(cache: Path, *, folder: Path = FOLDER, progress: Progress = lambda l
     language, _ = language_model_file(cache)
     projector = _pinned(card(folder).projector, folder)
     progress(f"vlm: composing {target.name} from {_TOWER_WEIGHT}, {_LANGUAGE_WEIGHT} and {projector.name}")
+    _written_once(target, lambda part: _write(part, clip, language, projector))
+    progress(f"vlm: ready at {target}")
+    return target
+
+
+def merge(cache: Path, tuned: Adapter, *, folder: Path = FOLDER) -> Path:
+    """The composed model with the adapter's low-rank products added to its weights; written and checked as `compose`.
+
+    On a CPU vLLM gathers an adapter's weights anew for each token, which takes three times as long as the model
+    itself. Where the products are in the weights, as the model in process has them, that cost is gone. The folder is
+    named `<composed model>+<adapter>@<revision>`.
+
+    Raises:
+        MissingWeightError, IntegrityError: as `compose`.
+    """
+    base = compose(cache, folder=folder)
+    target = base.with_name(f"{base.name}{MERGED}{tuned.name}@{tuned.revision}")
+    if target.is_dir():
+        _check_composed(target)
+    else:
+        _written_once(target, lambda part: _write_merged(part, base, tuned.folder))
+    return target
+
+
+def _written_once(target: Path, write: Callable[[Path], None]) -> None:
+    """`target` with what `write` puts there and a list of its hashes; another process may write the same meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".compose-") as made:
         part = Path(made) / target.name
-        _write(part, clip, language, projector)
+        write(part)
         hashes = {file.name: _sha256(file) for file in sorted(part.iterdir())}
         (part / _MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
         try:
@@ -193,8 +223,6 @@ def compose(cache: Path, *, folder: Path = FOLDER, progress: Progress = lambda l
                 raise
             shutil.rmtree(part)  # another process was quicker
             _check_composed(target)
-    progress(f"vlm: ready at {target}")
-    return target
 
 
 def states(cache: Path) -> tuple[WeightState, ...]:
@@ -325,3 +353,20 @@ def _write(target: Path, clip: Path, language: Path, projector: Path) -> None:
         vision_feature_select_strategy="default", num_additional_image_tokens=1, image_token=IMAGE_TOKEN,
         chat_template=CHAT_TEMPLATE,
     ).save_pretrained(target)  # fmt: skip
+
+
+def _write_merged(target: Path, base: Path, adapter: Path) -> None:
+    """Saves in float16, which holds sums of bfloat16 weights and low-rank products to 11 bits where bfloat16 has 8."""
+    import torch
+    from peft import PeftModel
+    from transformers import LlavaForConditionalGeneration
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model = LlavaForConditionalGeneration.from_pretrained(str(base), dtype=torch.float32, local_files_only=True)
+    with warnings.catch_warnings():
+        # peft asks transformers for a property by its old name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    shutil.copytree(base, target, ignore=shutil.ignore_patterns(_CHECKPOINT, _MANIFEST))
+    merged.to(torch.float16).save_pretrained(target)

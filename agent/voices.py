@@ -7,7 +7,7 @@ import asyncio
 from agent import models
 from agent.embedded import EmbeddedVision
 from agent.served import ServedVision
-from agent.serving import Model, ModelServer, interpreter
+from agent.serving import ModelServer, interpreter, shipped
 from agent.settings import Settings
 from agent.telemetry import log
 from agent.vision import Vision
@@ -99,9 +99,7 @@ async def _served(settings: Settings) -> ServedVision:
             "The environment of the vLLM server was not built here.",
             remedy="Run `make vllm`, or set EXPOSIT_VLM to embedded or template.",
         )
-    adapter = models.adapter()
-    served = {} if adapter is None else {f"{adapter.name}@{adapter.revision}": adapter.folder}
-    server = ModelServer(python, lambda: Model(models.compose(settings.cache), served), home=settings.home)
+    server = ModelServer(python, lambda: shipped(python, settings.cache), home=settings.home)
     server.start()
     return ServedVision("http://localhost", timeout_s=settings.vlm_timeout_s, limits=_limits(settings), server=server)
 

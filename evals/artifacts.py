@@ -9,14 +9,17 @@ squeezed. One artifact lies in it, at one cell of a 3x3 grid, or none. Kind, pla
 construction. Half of the views, planted or not, are then saved once as JPEG, so that the save tells nothing.
 
 Held out in two ways: `Split` "test" draws on the photographs of test/ only, and on strengths that "train" never uses
-(`STRENGTHS`). An artifact that changes its region by less than LEAST_CHANGE grey levels cannot be seen and is planted
-again elsewhere.
+(`STRENGTHS`). "choice" has the strengths of "train" and photographs of its folders that "train" leaves out: what is
+set after a training, such as a threshold, is set there.
+
+An artifact that changes its region by less than LEAST_CHANGE grey levels cannot be seen and is planted again elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +37,7 @@ from evals.shapes import Mask, softened
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Split = Literal["train", "test"]
+Split = Literal["train", "choice", "test"]
 Planted = Literal[
     "over-smooth texture", "repeated texture", "broken lettering", "warped lines", "duplicated part",
     "wrong light direction", "colour fringes", "coarse lattice", "pasted region",
@@ -45,12 +48,14 @@ PLACES = ("top left", "top", "top right", "left", "centre", "right", "bottom lef
 """Cells of the grid, row by row."""
 STRENGTHS: dict[Split, tuple[tuple[float, float], ...]] = {
     "train": ((0.15, 0.30), (0.40, 0.60), (0.70, 1.0)),
+    "choice": ((0.15, 0.30), (0.40, 0.60), (0.70, 1.0)),
     "test": ((0.30, 0.40), (0.60, 0.70)),
 }
 """Bands of strength, 0 the least and 1 the most that the lab plants; training and testing share none."""
 LEAST_CHANGE = 5.0
 _WORDS = ((0.36, "weak"), (0.66, "moderate"), (1.01, "strong"))
 _TRIES = 12
+_CHOSEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +259,11 @@ def plant(
 
 
 def photographs(data: Path, split: Split) -> list[Item]:
-    """The photographs of a split: those of photos/ and train/, or those of test/."""
+    """The photographs of a split: those of test/, or of photos/ and train/, where one in _CHOSEN is for "choice"."""
     if split == "test":
         return [item for item in datasets.labelled(data, "test") if item.label == "real"]
-    return [*datasets.photos(data), *(item for item in datasets.labelled(data, "train") if item.label == "real")]
+    both = [*datasets.photos(data), *(item for item in datasets.labelled(data, "train") if item.label == "real")]
+    return [item for item in both if (zlib.crc32(item.id.encode()) % _CHOSEN == 0) == (split == "choice")]
 
 
 def view_of(rgb: Pixels, rng: np.random.Generator) -> tuple[Pixels, bool]:

@@ -186,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--vlm", type=Path, default=models.FOLDER, help="Folder that finetune.export wrote.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--removals", type=int, default=30)
     parser.add_argument("--out", type=Path, required=True)
@@ -193,8 +194,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     cases = read(args.cases)[: args.count]
-    adapter = models.adapter()
-    model = Llava(models.compose(args.cache), adapter.folder if adapter else None)
+    adapter = models.adapter(args.vlm)
+    model = Llava(models.compose(args.cache, folder=args.vlm), adapter.folder if adapter else None)
     name = f"{adapter.name}@{adapter.revision}" if adapter else "base without adapter"
     found = {
         "template": mark(cases, by_template, removals=args.removals),

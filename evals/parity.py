@@ -25,7 +25,7 @@ from PIL import Image
 from agent import models
 from agent.embedded import EmbeddedVision
 from agent.served import ServedVision
-from agent.serving import Model, ModelServer, interpreter
+from agent.serving import ModelServer, interpreter, shipped
 from agent.settings import Settings
 from agent.vision import Vision
 from evals.bench import natural_picture
@@ -114,9 +114,8 @@ async def _measure(settings: Settings, pictures: Sequence[Shown]) -> Parity:
     if python is None:
         raise ConfigurationError("The environment of the vLLM server was not built.", remedy="Run `make vllm`.")
     base, adapter = models.compose(settings.cache), models.adapter()
-    adapters = {} if adapter is None else {f"{adapter.name}@{adapter.revision}": adapter.folder}
     with tempfile.TemporaryDirectory() as home:
-        server = ModelServer(python, lambda: Model(base, adapters), home=Path(home))
+        server = ModelServer(python, lambda: shipped(python, settings.cache), home=Path(home))
         served = ServedVision("http://localhost", timeout_s=600, server=server)
         embedded = EmbeddedVision(base, adapter, timeout_s=600)
         server.start()

@@ -32,7 +32,7 @@ from agent.forms import form_of
 from agent.llava import Llava
 from agent.prompt import Kind, Look, look_messages
 from evals import metrics
-from evals.artifacts import PLACES, Planted, Sample, photographs, samples
+from evals.artifacts import PLACES, Planted, Sample, Split, photographs, samples
 from evals.tokens import TokenMaker
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -55,10 +55,10 @@ _SILENT = 0.95
 Floats = npt.NDArray[np.float32]
 
 
-def test_views(data: Path, count: int, seed: int) -> list[Sample]:
-    """Views of the lab's test split, two fifths of them untouched."""
+def lab_views(data: Path, split: Split, count: int, seed: int, *, untouched: float = 0.4) -> list[Sample]:
+    """Lab views of the kinds that the model names, a share `untouched` of them with nothing planted."""
     kinds: list[Planted] = list(KINDS)
-    return list(samples(photographs(data, "test"), "test", count, untouched=0.4, kinds=kinds, seed=seed))
+    return list(samples(photographs(data, split), split, count, untouched=untouched, kinds=kinds, seed=seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +126,25 @@ def _leans(model: Llava, asked: Sequence[Any], pictures: Sequence[Any], reserve:
         logits = loaded.model(**inputs, logits_to_keep=1).logits[:, -1]
         for token, value in reserve.items():
             logits[:, token] += value
-    form = form_of(Look)
+    begins, ends = _begin_and_end(model)
+    return [float(row[begins].max() - row[ends].max()) for row in logits]
+
+
+def closing(model: Llava) -> list[int]:
+    """The tokens that end the list of what is seen, where it begins."""
+    return _begin_and_end(model)[1]
+
+
+def _begin_and_end(model: Llava) -> tuple[list[int], list[int]]:
+    """Tokens with which an observation may begin, and those that end the list, where the list begins."""
+    vocabulary, form = model.load().vocabulary, form_of(Look)
     state = form.start
     for byte in _OPENING.encode():
         state = int(form.table[state, byte])
-    allowed = np.flatnonzero(loaded.vocabulary.onward(form, state) >= 0)
-    closing = np.array([loaded.vocabulary.spelling(int(token)).startswith(b"]") for token in allowed])
-    opens, closes = (torch.from_numpy(allowed[which]) for which in (~closing, closing))
-    return [float(row[opens].max() - row[closes].max()) for row in logits]
+    sides: tuple[list[int], list[int]] = ([], [])
+    for token in np.flatnonzero(vocabulary.onward(form, state) >= 0):
+        sides[vocabulary.spelling(int(token)).startswith(b"]")].append(int(token))
+    return sides
 
 
 class LinearProbe:
@@ -272,6 +283,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--built", type=Path, help="Folder that finetune.data wrote, for the linear probe.")
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--vlm", type=Path, default=models.FOLDER, help="Folder that finetune.export wrote.")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--base-count", type=int, default=60, help="Views that the bare model is asked about.")
     parser.add_argument("--seed", type=int, default=7)
@@ -279,8 +291,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    folder, adapter = models.compose(args.cache), models.adapter()
-    views = test_views(args.data, args.count, args.seed)
+    folder, adapter = models.compose(args.cache, folder=args.vlm), models.adapter(args.vlm)
+    views = lab_views(args.data, "test", args.count, args.seed)
     found: dict[str, Any] = {"constant": marks(views, constant(views))}
     if args.built:
         tokens = load_file(args.built / "tokens.safetensors")["tokens"]

@@ -1,6 +1,6 @@
 """Builds what the vision-language model is trained on: views with known truth and their cached tokens, and rows.
 
-    python -m finetune.data --data DIR --base COMPOSED --out FOLDER [--views 2400] [--cases 1000] [--seed 0]
+    python -m finetune.data --data DIR --base COMPOSED --out FOLDER [--views 4000] [--cases 1000] [--seed 0]
     python -m finetune.data --data DIR --base COMPOSED --out FOLDER --seen EARLIER --cases 1000
 
 One command, seeded. It writes `tokens.safetensors` (the image tower's tokens of every view: what the projector reads,
@@ -107,10 +107,10 @@ def lab_views(data: Path, split: Split, count: int, seed: int) -> Iterator[tuple
         yield made.pixels, truth_of(made)
 
 
-def made_views(data: Path, split: Split, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.uint8], Truth]]:
-    """Views of generated pictures, cut, squeezed and saved as the lab's are."""
-    items = [item for item in datasets.labelled(data, split) if item.label == "generated"]
-    rng = np.random.default_rng(seed_of(f"made/{split}", seed))
+def made_views(data: Path, count: int, seed: int) -> Iterator[tuple[npt.NDArray[np.uint8], Truth]]:
+    """Views of generated pictures of train/, cut, squeezed and saved as the lab's are."""
+    items = [item for item in datasets.labelled(data, "train") if item.label == "generated"]
+    rng = np.random.default_rng(seed_of("made/train", seed))
     for draw in range(count):
         item = items[int(rng.integers(len(items)))]
         rgb = item.pixels()
@@ -195,7 +195,7 @@ def _build_views(data: Path, base: Path, out: Path, *, views: int, made: int, se
             tokens.append(maker(waiting))
             waiting.clear()
 
-    for source in (lab_views(data, "train", views, seed), made_views(data, "train", made, seed)):
+    for source in (lab_views(data, "train", views, seed), made_views(data, made, seed)):
         for pixels, truth in source:
             truths.append(truth)
             waiting.append(pixels)
@@ -291,8 +291,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--views", type=int, default=2400)
-    parser.add_argument("--made", type=int, default=400)
+    parser.add_argument("--views", type=int, default=4000)
+    parser.add_argument("--made", type=int, default=500)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seen", type=Path, help="Folder of an earlier build: its views are taken over.")

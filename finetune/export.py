@@ -1,6 +1,8 @@
 """Checks a recipe against what vLLM can serve, before training, and puts a trained model where the service finds it.
 
-    python -m finetune.export --run RUN --data-card BUILT/card.json --curve RUN/curve.json --figures planted.json
+    python -m finetune.export --run RUN --data-card BUILT/card.json --out FOLDER
+    python -m finetune.silence --data DIR --vlm FOLDER --cache CACHE --out SILENCE.json
+    python -m finetune.export --run RUN --data-card BUILT/card.json --curve RUN/curve.json --silence SILENCE.json
 
 The card `agent/vlm/card.json` pins projector and adapter, and keeps the hashes of base and data, the prompt's version,
 the recipe, the curves and the figures.
@@ -147,16 +149,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--curve", type=Path, action="append", default=[], help="Curves of all stages, in order.")
     parser.add_argument("--note", default="", help="How it was trained, in a sentence or two.")
     parser.add_argument("--figures", type=Path, action="append", default=[], help="What evals found of it.")
-    parser.add_argument(
-        "--reserve", action="append", default=[], metavar="TOKEN=LOGITS", help="See `agent.models.Card.reserve`."
-    )
+    parser.add_argument("--silence", type=Path, help="What finetune.silence chose, once it has read a first export.")
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     training: dict[str, Any] = {"note": args.note, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
     curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
     training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]
     training["figures"] = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in args.figures}
-    reserve = {int(token): float(value) for token, value in (each.split("=") for each in args.reserve)}
+    reserve: dict[int, float] = {}
+    if args.silence:
+        training["silence"] = json.loads(args.silence.read_text(encoding="utf-8"))
+        reserve = {int(token): value for token, value in training["silence"]["reserve"].items()}
     card = export(args.run, args.projector or args.run / PROJECTOR_FILE, args.out, training, reserve)
     print(card.model_dump_json(indent=1, exclude={"training"}))
 

@@ -4,13 +4,17 @@ import hashlib
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from agent import models, tower
-from agent.prompt import PROMPT_VERSION
+from agent.forms import form_of
+from agent.llava import Llava
+from agent.prompt import PROMPT_VERSION, Spoken
 from agent.settings import Settings
+from tests.agent import tiny_llava
 from tools import weights
 from tools.errors import IntegrityError, MissingWeightError
 
@@ -52,6 +56,24 @@ def test_a_model_is_composed_once_and_checked_after(
     (made / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(IntegrityError, match=r"model\.safetensors is not the file that was composed"):
         models.compose(cache, folder=parts)
+
+
+def test_a_merged_model_says_what_base_and_adapter_say_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, tuned = tiny_llava.make(tmp_path)
+    monkeypatch.setattr(models, "compose", lambda cache, *, folder: base)
+    merged = models.merge(tmp_path, tuned)
+    assert merged.name == "vlm-tiny+exposit@0123456789ab"
+    asked = [[{"role": "user", "content": "What is it?"}]]
+    options: dict[str, Any] = {"max_new_tokens": 24, "timeout_s": 60}
+    together, alone = Llava(base, tuned.folder), Llava(base)
+    assert Llava(merged).write(asked, form_of(Spoken), **options) == together.write(asked, form_of(Spoken), **options)
+    assert Llava(merged).write(asked, form_of(Spoken), **options) != alone.write(asked, form_of(Spoken), **options)
+    assert models.merge(tmp_path, tuned) == merged
+    (merged / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(IntegrityError):
+        models.merge(tmp_path, tuned)
 
 
 def test_two_that_compose_at_once_both_succeed(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

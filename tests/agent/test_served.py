@@ -152,11 +152,18 @@ async def test_a_reply_that_is_cut_is_left_out(server: Server, vision: ServedVis
     assert [each.text for each in await narrate(vision)] == ["Whole."]
 
 
-async def test_the_adapter_is_asked_for_and_named(server: Server, vision: ServedVision) -> None:
-    server.models = [
-        {"id": "vlm-1", "object": "model", "created": 0, "owned_by": "test", "parent": None},
-        {"id": "exposit@abc", "object": "model", "created": 0, "owned_by": "test", "parent": "vlm-1"},
-    ]
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{"id": "vlm-1", "parent": None}, {"id": "exposit@abc", "parent": "vlm-1"}],
+        [{"id": "exposit@abc", "parent": None, "root": "/weights/vlm-1+exposit@abc"}],
+    ],
+    ids=["apart", "merged"],
+)
+async def test_the_adapter_is_asked_for_and_named(
+    server: Server, vision: ServedVision, listed: list[dict[str, Any]]
+) -> None:
+    server.models = [{"object": "model", "created": 0, "owned_by": "test"} | each for each in listed]
     server.content = told("It is so.")
     await narrate(vision)
     assert server.asked[0]["model"] == "exposit@abc"

@@ -184,4 +184,7 @@ def test_the_command_line_follows_what_is_installed(tmp_path: Path) -> None:
     made = command(python, model, tmp_path / "socket")
     assert made[made.index("--dtype") + 1] == "float32"
     assert f"exposit@abc={tmp_path / 'adapter'}" in made
+    made = command(python, Model(tmp_path / "vlm-1+exposit@abc"), tmp_path / "socket")
+    assert made[made.index("--served-model-name") + 1] == "exposit@abc"
+    assert "--enable-lora" not in made
     assert json.loads(made[made.index("--structured-outputs-config") + 1])["disable_any_whitespace"] is True

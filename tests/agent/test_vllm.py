@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +23,7 @@ from agent.embedded import EmbeddedVision
 from agent.grounding import ground
 from agent.served import ServedVision
 from agent.service import Explainer, Submission
-from agent.serving import Model, ModelServer, interpreter
+from agent.serving import Model, ModelServer, interpreter, shipped
 from agent.settings import Settings
 from evals.parity import compare, pictures_of
 from tests.agent.grounding_corpus import world
@@ -70,12 +70,18 @@ def python() -> Path:
     return found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vision(base: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedVision]:
-    server = ModelServer(python, lambda: Model(base, adapters()), home=tmp_path_factory.mktemp("vllm"))
+async def started(python: Path, served: Callable[[], Model], home: Path) -> ServedVision:
+    server = ModelServer(python, served, home=home)
     made = ServedVision("http://localhost", timeout_s=180, server=server)
     server.start()
     await server.until_ready()
+    return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def vision(base: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedVision]:
+    home = tmp_path_factory.mktemp("vllm")
+    made = await started(python, lambda: shipped(python, Settings().cache), home)
     yield made
     await made.close()
 
@@ -159,3 +165,21 @@ async def test_orders_in_a_question_change_nothing_that_stands(vision: ServedVis
 async def test_many_cases_at_once_are_answered(vision: ServedVision) -> None:
     looked = await asyncio.gather(*(vision.look(encoded(picture(230, 230, seed), "PNG")) for seed in range(3)))
     assert all(each.score is not None for each in looked)
+
+
+async def test_the_adapter_served_apart_says_the_same(
+    embedded: EmbeddedVision, base: Path, python: Path, tmp_path: Path
+) -> None:
+    """As where there is a GPU: vLLM adds the adapter to the model as it runs, by `--enable-lora`."""
+    if not adapters():
+        pytest.skip("no adapter is shipped")
+    apart = await started(python, lambda: Model(base, adapters()), tmp_path)
+    try:
+        writer = await apart.writer()
+        assert (writer.model, f"{writer.adapter}@{writer.revision}") == (base.name, next(iter(adapters())))
+        shown = encoded(picture(224, 224, seed=9), "PNG")
+        there, here = await apart.look(shown), await embedded.look(shown)
+        assert there.score == pytest.approx(here.score, abs=0.03)
+        assert [each.text for each in there.findings] == [each.text for each in here.findings]
+    finally:
+        await apart.close()

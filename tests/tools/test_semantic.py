@@ -10,7 +10,7 @@ import pytest
 from agent.settings import Settings
 from tests.conftest import encoded, picture
 from tools import weights
-from tools.clip import BLOCKS, LEAST, SIDE, UNIT, WIDTH, Tower, look, mirrored
+from tools.clip import BLOCKS, LEAST, SIDE, UNIT, WIDTH, Tower, has_vnni, look, mirrored
 from tools.contract import Budget
 from tools.detectors.semantic import MOST, semantic
 from tools.errors import MissingWeightError
@@ -43,7 +43,7 @@ def test_the_cut_graph_gives_what_the_whole_one_gives(clip: Path) -> None:
     name = f"/vision_model/encoder/layers.{BLOCKS[-1] - 1}/Add_1_output_0"
     whole.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as `tools.clip` has it
+    options.add_session_config_entry("session.x64quantprecision", "1")  # right on any CPU
     session = onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
     mean = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
     deviation = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
@@ -51,6 +51,14 @@ def test_the_cut_graph_gives_what_the_whole_one_gives(clip: Path) -> None:
     expected = session.run([name], {"pixel_values": np.ascontiguousarray(pixels)})[0][0, 0]
     similarity = expected @ found[-1] / np.linalg.norm(expected) / np.linalg.norm(found[-1])
     assert similarity > 0.999
+
+
+def test_kernels_that_may_overflow_are_taken_only_where_the_cpu_says_that_they_do_not(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    assert not has_vnni(told)
+    for flags, sound in (("avx2 avx512f", False), ("avx2 avx512_vnni", True), ("avx2 avx_vnni", True)):
+        told.write_text(f"model name\t: A CPU\nflags\t\t: fpu {flags}\n")
+        assert has_vnni(told) == sound
 
 
 def test_it_judges_within_its_budget_and_says_how_much_it_saw(clip: Path) -> None:
