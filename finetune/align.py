@@ -195,7 +195,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         held=args.held,
     )  # fmt: skip
     save_file({name: value.to(torch.float16) for name, value in parameters.items()}, args.out)
-    args.out.with_suffix(".json").write_text(json.dumps({"length": length, "curve": curve}, indent=1) + "\n")
+    told = {"seed": args.seed, "held": args.held, "length": length, "curve": curve}
+    args.out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from tools.contract import Frozen
 from tools.errors import ConfigurationError
 
 ADAPTER_FILE, PROJECTOR_FILE = "adapter_model.safetensors", "projector.safetensors"
+RECIPE_FILE = "recipe.json"
+"""In a run folder: what `finetune.sft` was told."""
 MOST_BYTES = 20_000_000
 """Of projector and adapter together."""
 MOST_RANK = 16
@@ -119,7 +121,7 @@ def export(
     card = Card(
         projector=pins[PROJECTOR_FILE], adapter=pins[f"adapter/{ADAPTER_FILE}"], prompt_version=PROMPT_VERSION,
         reserve=reserve or {},
-        training={"base": base, "recipe": {"rank": raw["r"], "alpha": raw["lora_alpha"]}} | training,
+        training={"base": base} | training,
     )  # fmt: skip
     (target / "card.json").write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return card
@@ -153,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     training: dict[str, Any] = {"note": args.note, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
+    training["recipe"] = json.loads((args.run / RECIPE_FILE).read_text(encoding="utf-8"))
     curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
     training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]
     training["figures"] = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in args.figures}

@@ -2,17 +2,17 @@
 
     python -m finetune.sft --base FOLDER --rows ROWS.jsonl [--tokens TOKENS.safetensors] --out RUN --minutes 40
     python -m finetune.sft --base Qwen/Qwen2-VL-2B-Instruct --rows ROWS.jsonl --out RUN --minutes 40
-    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --from-adapter RUN/adapter
-        --projector PROJECTOR.safetensors --looks 0.15 --steps 700 --minutes 600 --rate 6e-4 --out NEXT
+    python -m finetune.sft --base FOLDER --rows ROWS.jsonl --tokens TOKENS.safetensors --projector PROJECTOR.safetensors
+        --projector-rate 1e-4 --looks 0.42 --steps 640 --minutes 600 --held 12 --threads 2 --out RUN
 
 `--base` is any vision-language model that transformers loads by `AutoModelForImageTextToText`: the model that
 `agent.models.compose` wrote, or one of a hub by name. A row's picture is a file, read by the model's own processor; for
 the composed model the projector's inputs may be cached instead (`finetune.data`), which saves the image tower's time.
 
 One sequence at a time, without padding, gradients gathered over `--gather` of them: on a CPU a batch saves nothing.
-The base is held in bfloat16, the adapter in float32. The run folder holds the adapter as peft writes it, the curve, and
-the optimizer's state; a run that was cut short goes on from there with `--resume`. Where `--steps` ends a run and not
-`--minutes`, the same command gives the same rows in the same order.
+The base is held in bfloat16, the adapter in float32. The run folder holds the adapter as peft writes it, the recipe,
+the curve, and the optimizer's state; a run that was cut short goes on from there with `--resume`. Where `--steps` ends
+a run and not `--minutes`, the same command gives the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.export import Recipe, check
+from finetune.export import RECIPE_FILE, Recipe, check
 
 TARGETS = r".*\.(?:language_model|text_model)\.layers\.\d+\.(?:self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj)"
 """Attention and MLP of the language model. A list of suffixes would hit the image tower too."""
@@ -258,6 +258,13 @@ def save(student: Student, out: Path, curve: list[dict[str, float]], *, projecto
         save_file({name: value.contiguous() for name, value in parts.items()}, out / "projector.safetensors")
 
 
+def _told(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """What the run was made with, without the paths of this machine, for `finetune.export` to put on the card."""
+    names = ("tasks", "looks", "steps", "minutes", "rate", "projector_rate", "gather", "held", "seed", "threads")
+    told = {name: getattr(args, name) for name in names}
+    return recipe.model_dump(exclude={"extra"}) | told | {"from_adapter": args.from_adapter is not None}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     import torch
@@ -293,6 +300,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     student = Student(args.base, recipe, tokens=tokens, adapter=adapter)
     if args.projector:
         student.begin_projector(args.projector)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / RECIPE_FILE).write_text(json.dumps(_told(args, recipe), indent=1) + "\n", encoding="utf-8")
     train(
         student, rows[: len(rows) - len(held)], args.out, minutes=args.minutes, rate=args.rate, gather=args.gather,
         steps=args.steps, seed=args.seed, held=held, resume=args.resume, projector_rate=args.projector_rate,
