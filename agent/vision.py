@@ -17,8 +17,8 @@ from tools.contract import Evidence, Region
 from tools.errors import ModelServerError
 
 LONGEST_LOOK: Final = 400
-LONGEST_SENTENCE: Final = 200
-"""Tokens of one reply. A sentence that is longer is left out."""
+LONGEST_SENTENCE: Final = 120
+"""Tokens of one reply; a longer sentence is left out. The longest that was taught has 83."""
 
 Tell = Callable[[Sentence], None]
 """Is given each sentence as it is written, before it was grounded."""

@@ -77,10 +77,11 @@ def read(file: Path) -> list[Told]:
     return cases
 
 
-def by_model(model: Llava) -> Narrate:
+def by_model(model: Llava, *, light: bool = True) -> Narrate:
     """Narrates with a model in process, with the requests and form of the service, several sentences side by side.
 
-    As there, answers are written in float32 and all else in 8 bits.
+    With `light` answers are written in float32 and all else in 8 bits, as the service does in process; without it all
+    is written in float32, as a server on a CPU does.
 
     The same request gives the same sentence (decoding is greedy), so that each is made once.
     """
@@ -88,9 +89,12 @@ def by_model(model: Llava) -> Narrate:
 
     def narrate(cases: Sequence[Told]) -> list[Explained]:
         outlines = [explanation(each.verdict, each.evidence, each.contributions) for each in cases]
-        for light in (False, True):
+        for eight_bits in (False, True):
             wanted = {
-                (each.line, each.manner) for points in outlines for each in points if (each.role != "answer") == light
+                (each.line, each.manner)
+                for points in outlines
+                for each in points
+                if (light and each.role != "answer") == eight_bits
             }
             todo = sorted(wanted - known.keys(), key=lambda each: (len(each[0]), each))  # so that little is padded
             for begin in range(0, len(todo), _BATCH):
@@ -98,7 +102,7 @@ def by_model(model: Llava) -> Narrate:
                 begun = time.monotonic()
                 asked = [sentence_messages(line, manner) for line, manner in some]
                 written = model.write(
-                    asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200, light=light
+                    asked, form_of(Spoken), max_new_tokens=LONGEST_SENTENCE, timeout_s=1200, light=eight_bits
                 )
                 known.update(zip(some, (each.text for each in written), strict=True))
                 done = begin + len(some)
@@ -187,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--vlm", type=Path, default=models.FOLDER, help="Folder that finetune.export wrote.")
+    parser.add_argument("--float32", action="store_true", help="Write as a server on a CPU does, not as in process.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--removals", type=int, default=30)
     parser.add_argument("--out", type=Path, required=True)
@@ -199,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = f"{adapter.name}@{adapter.revision}" if adapter else "base without adapter"
     found = {
         "template": mark(cases, by_template, removals=args.removals),
-        name: mark(cases, by_model(model), removals=args.removals),
+        name: mark(cases, by_model(model, light=not args.float32), removals=args.removals),
     }
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
