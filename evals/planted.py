@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -34,6 +34,7 @@ from agent.prompt import Kind, Look, look_messages
 from evals import metrics
 from evals.artifacts import PLACES, Planted, Sample, Split, photographs, samples
 from evals.tokens import TokenMaker
+from tools.errors import ConfigurationError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Said = tuple[str, str] | None
@@ -80,38 +81,71 @@ def said(claims: Sequence[Claim], threshold: float = 0.0) -> list[Said]:
     return [(each.kind, each.place) if each.lean > threshold else None for each in claims]
 
 
-def claims_of(
-    model: Llava, views: Sequence[Sample], reserve: Mapping[int, float], tell: Callable[[str], None] = print
-) -> list[Claim]:
-    """What the model says of each view, asked as the service asks it; `reserve` as `agent.models.Card` has it.
+def claims_of(model: Llava, views: Sequence[Sample], tell: Callable[[str], None] = print) -> list[Claim]:
+    """What the model says of each view, asked as the service asks it.
 
     It decodes greedily, so that whether it says anything is settled where its list begins: by the logit of the best
-    token that begins an observation, less that of the best that ends the list. What it would say is then what it
-    writes where the list may not end.
+    token that begins an observation, less that of the best that ends the list. A reserve on the latter
+    (`agent.models.Card`) is a threshold for that difference. What it would say is what it writes where the list may
+    not end; of an untouched view nothing can be right, and it is not asked for.
     """
-    out: list[Claim] = []
+    leans: list[float] = []
+    for some in _batches(views):
+        leans += _leans(model, [_asked(each) for each in some], [each.pixels for each in some])
+        tell(f"{len(leans)} of {len(views)} leans")
+    told: dict[int, tuple[str, str]] = {}
     ends = [token for token, text in model.load().vocabulary.spelt.items() if text.startswith(b"]")]
-    for begin in range(0, len(views), _BATCH):
-        some = views[begin : begin + _BATCH]
-        asked = [look_messages("view:", "a native crop" if each.native else "the whole picture") for each in some]
-        pictures = [each.pixels for each in some]
-        leans = _leans(model, asked, pictures, reserve)
+    planted = [each for each in views if each.planting is not None]
+    for some in _batches(planted):
         written = model.write(
-            asked,
+            [_asked(each) for each in some],
             form_of(Look),
-            pictures=pictures,
+            pictures=[each.pixels for each in some],
             bias=dict.fromkeys(ends, _NEVER),
             max_new_tokens=_LONGEST,
             timeout_s=600,
         )
-        for lean, each in zip(leans, written, strict=True):
+        for view, each in zip(some, written, strict=True):
             first = _FIRST.search(each.text)
-            out.append(Claim(lean, *(first.groups() if first is not None else ("", ""))))
-        tell(f"{len(out)} of {len(views)}")
-    return out
+            told[id(view)] = (first[1], first[2]) if first is not None else ("", "")
+        tell(f"{len(told)} of {len(planted)} claims")
+    return [Claim(lean, *told.get(id(view), ("", ""))) for lean, view in zip(leans, views, strict=True)]
 
 
-def _leans(model: Llava, asked: Sequence[Any], pictures: Sequence[Any], reserve: Mapping[int, float]) -> list[float]:
+def _batches(views: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    for begin in range(0, len(views), _BATCH):
+        yield views[begin : begin + _BATCH]
+
+
+def _asked(view: Sample) -> Any:
+    return look_messages("view:", "a native crop" if view.native else "the whole picture")
+
+
+def kept_claims(model: Llava, views: Sequence[Sample], name: str, file: Path | None) -> list[Claim]:
+    """`claims_of`, read from `file` where the same model was asked about the same views before, and kept there."""
+    about = [name, [each.id for each in views]]
+    if file is not None and file.is_file() and (kept := json.loads(file.read_text(encoding="utf-8")))["about"] == about:
+        return [Claim(*each) for each in kept["claims"]]
+    claims = claims_of(model, views)
+    if file is not None:
+        told = {"about": about, "claims": [(each.lean, each.kind, each.place) for each in claims]}
+        file.write_text(json.dumps(told), encoding="utf-8")
+    return claims
+
+
+def threshold_of(model: Llava, reserve: Mapping[int, float]) -> float:
+    """The lean from which the model with this reserve says something.
+
+    Raises:
+        ConfigurationError: where tokens that end the list have different reserves, which no one threshold stands for.
+    """
+    values = {reserve.get(token, 0.0) for token in closing(model)}
+    if len(values) > 1:
+        raise ConfigurationError(f"The reserve differs between tokens that end the list: {sorted(values)}.")
+    return values.pop()
+
+
+def _leans(model: Llava, asked: Sequence[Any], pictures: Sequence[Any]) -> list[float]:
     import torch
 
     loaded = model.load()
@@ -124,8 +158,6 @@ def _leans(model: Llava, asked: Sequence[Any], pictures: Sequence[Any], reserve:
     )
     with torch.inference_mode():
         logits = loaded.model(**inputs, logits_to_keep=1).logits[:, -1]
-        for token, value in reserve.items():
-            logits[:, token] += value
     begins, ends = _begin_and_end(model)
     return [float(row[begins].max() - row[ends].max()) for row in logits]
 
@@ -284,6 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--built", type=Path, help="Folder that finetune.data wrote, for the linear probe.")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--vlm", type=Path, default=models.FOLDER, help="Folder that finetune.export wrote.")
+    parser.add_argument("--keep", type=Path, help="File of what the model said, so that it is asked once.")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--base-count", type=int, default=60, help="Views that the bare model is asked about.")
     parser.add_argument("--seed", type=int, default=7)
@@ -301,13 +334,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         found["linear probe"] = marks(views, said(theirs))
         print(json.dumps(found), flush=True)
     if adapter is not None:
-        ours = claims_of(Llava(folder, adapter.folder), views, adapter.reserve)
-        found[f"model {adapter.name}@{adapter.revision}"] = marks(views, said(ours))
+        model, name = Llava(folder, adapter.folder), f"{adapter.name}@{adapter.revision}"
+        ours = kept_claims(model, views, name, args.keep)
+        found[f"model {name}"] = marks(views, said(ours, threshold_of(model, adapter.reserve)))
         if args.built:
             found["at one silence"] = {str(each): at_one_silence(views, ours, theirs, each) for each in SILENCES}
     if args.base_count:
         some = views[: args.base_count]
-        found["base without adapter"] = marks(some, said(claims_of(Llava(folder), some, {})))
+        found["base without adapter"] = marks(some, said(claims_of(Llava(folder), some)))
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     adapter = models.adapter(args.vlm)
     model = Llava(models.compose(args.cache, folder=args.vlm), adapter.folder if adapter else None)
     views = lab_views(args.data, "choice", args.count, args.seed, untouched=0.5)
-    claims = claims_of(model, views, {})
+    claims = claims_of(model, views)
     untouched = [claim for view, claim in zip(views, claims, strict=True) if view.planting is None]
     reserve = reserve_for(untouched, args.silent)
     found: dict[str, Any] = {

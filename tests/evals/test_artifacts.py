@@ -22,7 +22,7 @@ from evals.artifacts import (
     samples,
 )
 from evals.planted import KINDS as NAMED
-from evals.planted import Claim, LinearProbe, at_one_silence, claims_of, constant, marks, said
+from evals.planted import Claim, LinearProbe, at_one_silence, constant, kept_claims, marks, said, threshold_of
 from tests.agent import tiny_llava
 
 SIDE = 224
@@ -122,15 +122,19 @@ def test_what_the_model_leans_to_is_what_it_does(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("evals.planted._LONGEST", 120)  # this model's tokens are bytes
     base, adapter = tiny_llava.make(tmp_path)
     model = Llava(base, adapter.folder)
-    view = Sample("x#0", textured(1), None, native=False)
+    planting = Planting("warped lines", "top", 0.5, np.ones((SIDE, SIDE), bool))
+    view = Sample("x#0", textured(1), planting, native=False)
     end = int(model.load().processor.tokenizer.convert_tokens_to_ids("]"))
+    kept = tmp_path / "claims.json"
+    (claim,) = kept_claims(model, [view], "tiny", kept)
+    assert kept_claims(None, [view], "tiny", kept) == [claim]  # type: ignore[arg-type] - it is not asked again
     for bias in (-20.0, 20.0):
-        (claim,) = claims_of(model, [view], {end: bias}, tell=lambda text: None)
+        assert threshold_of(model, {end: bias}) == bias
         (written,) = model.write(
             [look_messages("view:", "the whole picture")], form_of(Look), pictures=[view.pixels], bias={end: bias},
             max_new_tokens=400, timeout_s=60,
         )  # fmt: skip
         spoke = not written.text.startswith('{"observations":[]')
-        assert spoke == (claim.lean > 0) == (bias < 0)
+        assert spoke == (claim.lean > bias) == (bias < 0)
         if spoke:
             assert f'"kind":"{claim.kind}","place":"{claim.place}"' in written.text
