@@ -14,19 +14,14 @@ from agent.vision import Vision
 from tools.errors import ConfigurationError, ExpositError, ModelServerError
 from tools.image import Limits
 
-FIT: frozenset[str] = frozenset({"served"})
-"""Ways of running the tuned model, `served` and `embedded`, that `auto` may choose; EXPOSIT_VLM=served or =embedded
-uses either anyway. The one place where that is decided, by the figures (finetune/RESULTS.md): what the model writes
-holds, but in process every case is looked at and told by one model, one after the other."""
-
 
 async def choose_vision(settings: Settings, *, serving: bool = False) -> tuple[Vision | None, str]:
     """The model that `settings.vlm` names, or None for the plain template; and why, in plain English.
 
     Args:
         settings: How this Exposit runs.
-        serving: Whether it goes on to serve. A server of its own takes a minute to start: for a single picture `auto`
-            runs the same model in process instead.
+        serving: Whether it goes on to serve. For a single run `auto` takes the plain template: a model server takes a
+            minute to start, and the model in process ten seconds, before the first picture.
 
     Raises:
         ConfigurationError: if `settings.vlm` is neither a known word nor a URL, or names what was not set up.
@@ -63,21 +58,19 @@ async def _auto(settings: Settings, serving: bool) -> tuple[Vision | None, str]:
     try:
         if models.adapter() is None:
             return None, "EXPOSIT_VLM=auto chose the plain template: the vision-language model has no adapter."
-        if serving and "served" in FIT and interpreter() is not None:
+        if not serving:
+            return None, (
+                "EXPOSIT_VLM=auto chose the plain template: for a single run no model is loaded (EXPOSIT_VLM=embedded "
+                "does)."
+            )
+        if interpreter() is not None:
             return await _served(settings), (
                 "EXPOSIT_VLM=auto chose a vLLM server, since its environment stands; until it answers, the plain "
                 "template writes."
             )
-        no_server = (
-            "the environment of a vLLM server was not built here (`make vllm`)"
-            if serving
-            else "for a single run no server is started"
-        )
-        if "embedded" in FIT:
-            return await _embedded(settings, serving), f"EXPOSIT_VLM=auto chose the model in this process: {no_server}."
-        return None, (
-            f"EXPOSIT_VLM=auto chose the plain template: {no_server}, and in this process the model takes long "
-            "(EXPOSIT_VLM=embedded uses it)."
+        return await _embedded(settings, serving), (
+            "EXPOSIT_VLM=auto chose the model in this process: the environment of a vLLM server was not built here "
+            "(`make vllm`)."
         )
     except ExpositError as error:
         return None, f"EXPOSIT_VLM=auto chose the plain template: {error}"

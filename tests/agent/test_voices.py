@@ -24,40 +24,31 @@ async def test_the_template_is_chosen_with_the_reason(tmp_path: Path) -> None:
     assert "EXPOSIT_VLM=template" in why
 
 
-async def test_auto_takes_no_way_that_is_not_fit(fit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voices, "FIT", frozenset({"served"}))
-    monkeypatch.setattr(voices, "interpreter", lambda: None)
-    for serving, because in ((True, "make vllm"), (False, "single run")):
-        vision, why = await choose_vision(Settings(vlm="auto", cache=fit), serving=serving)
-        assert vision is None
-        assert "EXPOSIT_VLM=auto chose the plain template" in why
-        assert because in why
+async def test_auto_loads_no_model_for_a_single_run(fit: Path) -> None:
+    vision, why = await choose_vision(Settings(vlm="auto", cache=fit))
+    assert vision is None
+    assert "EXPOSIT_VLM=auto chose the plain template" in why
+    assert "single run" in why
 
 
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A fit model: its parts are there, as far as the choice looks."""
     adapter = Adapter(folder=tmp_path, name="exposit", revision="abc")
-    monkeypatch.setattr(voices, "FIT", frozenset({"served", "embedded"}))
     monkeypatch.setattr(models, "adapter", lambda: adapter)
     monkeypatch.setattr(models, "compose", lambda cache: tmp_path / "vlm-1")
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("serving", "built", "kind", "because"),
-    [
-        (True, True, ServedVision, "environment stands"),
-        (True, False, EmbeddedVision, "make vllm"),
-        (False, True, EmbeddedVision, "single run"),
-    ],
+    ("built", "kind", "because"), [(True, ServedVision, "environment stands"), (False, EmbeddedVision, "make vllm")]
 )
 async def test_auto_serves_where_it_can_and_says_why(
-    fit: Path, monkeypatch: pytest.MonkeyPatch, serving: bool, built: bool, kind: type, because: str
+    fit: Path, monkeypatch: pytest.MonkeyPatch, built: bool, kind: type, because: str
 ) -> None:
     monkeypatch.setattr(voices, "interpreter", lambda: Path("/bin/false") if built else None)
     monkeypatch.setattr(EmbeddedVision, "warm_up", lambda self: None)
-    vision, why = await choose_vision(Settings(vlm="auto", cache=fit, home=fit), serving=serving)
+    vision, why = await choose_vision(Settings(vlm="auto", cache=fit, home=fit), serving=True)
     assert isinstance(vision, kind)
     assert because in why
     assert vision is not None
@@ -71,7 +62,8 @@ async def test_auto_goes_on_without_a_model_whose_parts_are_missing(
         raise MissingWeightError("The weight clip is not on this machine.", remedy="Run `exposit models pull clip`.")
 
     monkeypatch.setattr(models, "compose", missing)
-    vision, why = await choose_vision(Settings(vlm="auto", cache=tmp_path))
+    monkeypatch.setattr(voices, "interpreter", lambda: None)
+    vision, why = await choose_vision(Settings(vlm="auto", cache=tmp_path), serving=True)
     assert vision is None
     assert "exposit models pull clip" in why
 
