@@ -49,6 +49,7 @@ class Basis:
     undecided: bool = False
     none_found: bool = False
     confidence: str = ""
+    chances: dict[str, float] = field(default_factory=dict)
     even: set[str] = field(default_factory=set)
 
     @property
@@ -157,6 +158,8 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
         *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
     ]
     for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
+        if p is not None:
+            basis.chances[target] = p
         if p is not None and 0.4 <= p <= 0.6:
             basis.even.add(target)
         if p is not None and abs(p - 0.5) > 0.05:

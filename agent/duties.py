@@ -150,6 +150,7 @@ class Duties:
                 else:
                     steps.append(event)
             try:
+                steps = [each for each in steps if each.kind != "writing"]  # old by the time that it is read
                 if steps:
                     await self._jobs.tell(running.case_id, [(each.kind, each.text, each.data) for each in steps])
             except ExpositError as error:  # a step that nobody sees spoils no examination

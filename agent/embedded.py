@@ -172,9 +172,10 @@ class EmbeddedVision:
         evidence: tuple[Evidence, ...],
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
+        growing: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation; `tell` is given each sentence as it ends."""
-        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell)
+        """Writes the explanation; `tell` is given each sentence as it ends, `growing` the first as it is written."""
+        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell, growing)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """Answers a question from the case."""
@@ -211,9 +212,9 @@ class EmbeddedVision:
         )
 
     async def _sentences(
-        self, points: Sequence[Point], question: str | None, tell: Tell | None
+        self, points: Sequence[Point], question: str | None, tell: Tell | None, growing: Tell | None = None
     ) -> tuple[Sentence, ...]:
-        told = Told(points, tell)
+        told = Told(points, tell, growing)
         for first, some in outline.turns(points):
             asked = [sentence_messages(point.line, point.manner, question) for point in some]
             # The answer is what a reader takes along, and without one that holds nothing is told.
@@ -223,11 +224,14 @@ class EmbeddedVision:
         return told.whole()
 
     async def _spoken(self, asked: list[list[Message]], first: int, told: Told, light: bool) -> list[Written]:
-        """Replies with a sentence each; `told` hears of every one as it ends, numbered from `first` on."""
+        """Replies with a sentence each, numbered from `first` on; `told` hears of every one as it grows and ends."""
         loop = asyncio.get_running_loop()
 
         def heard(number: int, text: str) -> None:
             loop.call_soon_threadsafe(told.came, first + number, text)
+
+        def growing(number: int, text: str) -> None:
+            loop.call_soon_threadsafe(told.comes, first + number, text)
 
         return await self._in_thread(
             lambda halted: self._model.write(
@@ -236,6 +240,7 @@ class EmbeddedVision:
                 max_new_tokens=LONGEST_SENTENCE,
                 timeout_s=self._timeout_s,
                 tell=heard,
+                growing=growing,
                 halted=halted,
                 light=light,
             )

@@ -23,7 +23,7 @@ from agent.workers import Original
 from tools.contract import Frozen
 from tools.errors import ExpositError, OperatorError, TryAgainError
 
-Kind = Literal["opened", "step", "evidence", "verdict", "sentence", "report", "failed"]
+Kind = Literal["opened", "step", "evidence", "verdict", "writing", "sentence", "report", "failed"]
 _CLOSE_S: Final = 20.0
 
 
@@ -41,8 +41,9 @@ class Event(Frozen):
 
     Attributes:
         kind: `opened` (case_id known), `step` (a node or tool began), `evidence` (a tool spoke), `verdict`,
-            `sentence`, `report` (last; `data["report"]` is the Report as JSON). Whoever watches a case that another
-            task or process examines is told its failure as the last event, `failed` (`code` and `message`).
+            `writing` (the first sentence as far as it is there and holds; the next `writing` or `sentence` takes its
+            place), `sentence`, `report` (last; `data["report"]` is the Report as JSON). Whoever watches a case that
+            another task or process examines is told its failure as the last event, `failed` (`code` and `message`).
         text: What to show, in plain English.
         data: What is behind it, as JSON: `step`, `evidence`, `verdict`, `sentence` or `report`.
         position: Its number among the steps that were written down; 0 where it was not.

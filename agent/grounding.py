@@ -47,6 +47,7 @@ _NEEDS = {
 _CONFIDENCE = re.compile(
     r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
 )
+_EVEN = wording.band(0.5)
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
 
 
@@ -215,10 +216,17 @@ def _named(target: str) -> str:
 
 def _strength(text: str, basis: Basis) -> str | None:
     claims = [claim for claim in wording.claims(text) if claim.sign in ("for", "against")]
+    for claim, grade in wording.likelihoods(text):
+        chance = basis.chances.get(claim.target)
+        if chance is None or basis.decided:
+            continue
+        told, held = grade - _EVEN, wording.band(chance) - _EVEN
+        if told * held < 0 or abs(told - held) > 1:
+            return "Its words of likelihood are not those of the number."
     if wording.certain(text):
         return "It claims certainty, which no evidence here gives."
-    grade = _CONFIDENCE.search(text)
-    if grade and (grade[1] or grade[2]).lower() != basis.confidence:
+    graded = _CONFIDENCE.search(text)
+    if graded and (graded[1] or graded[2]).lower() != basis.confidence:
         return "It gives the verdict another confidence than it has."
     if not claims:
         return None

@@ -90,6 +90,7 @@ class Llava:
         max_new_tokens: int,
         timeout_s: float,
         tell: Callable[[int, str], None] = lambda number, text: None,
+        growing: Callable[[int, str], None] = lambda number, text: None,
         halted: threading.Event | None = None,
         light: bool = False,
     ) -> list[Written]:
@@ -104,6 +105,7 @@ class Llava:
             max_new_tokens: Longest reply, in tokens.
             timeout_s: Seconds that decoding may take.
             tell: Is told the number of each request and its reply, as soon as that is whole.
+            growing: Is told the same of replies that are still being written, after each token.
             halted: Ends the work early once it is set.
             light: Writes in 8 bits; not with pictures.
 
@@ -130,19 +132,22 @@ class Llava:
             course = _Course(form, vocabulary, watch, bias, length, len(texts), end)
             ends = time.monotonic() + timeout_s
 
+            def said(row: torch.Tensor) -> str:
+                return str(processor.tokenizer.decode(row[length:], skip_special_tokens=True))
+
             def over(ids: torch.Tensor, scores: object, **more: object) -> torch.Tensor:
                 import torch
 
                 for number in course.ended(ids):
-                    tell(number, str(processor.tokenizer.decode(ids[number, length:], skip_special_tokens=True)))
+                    tell(number, said(ids[number]))
+                for number in course.open:
+                    growing(number, said(ids[number]))
                 late = time.monotonic() > ends or (halted is not None and halted.is_set())
                 return torch.full((len(ids),), late, dtype=torch.bool)
 
             output = _generate(model, inputs, course, over, max_new_tokens)
             return [
-                Written(
-                    str(processor.tokenizer.decode(row[length:], skip_special_tokens=True)), p, cut=state != form.end
-                )
+                Written(said(row), p, cut=state != form.end)
                 for row, p, state in zip(output, course.p, course.final(output), strict=True)
             ]
 
@@ -274,6 +279,11 @@ class _Course:
                 spelt = (self._vocabulary.spelling(int(token)).decode("ascii") for token in allowed)
                 self.p[row] = share(zip(spelt, chances.tolist(), strict=True))
         return kept
+
+    @property
+    def open(self) -> list[int]:
+        """Numbers of the replies that were not whole when they were last followed."""
+        return [row for row, state in enumerate(self._states) if state != self._form.end]
 
     def ended(self, ids: torch.Tensor) -> list[int]:
         """Numbers of the replies that became whole since this was last asked."""

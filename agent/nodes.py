@@ -251,7 +251,7 @@ async def narrate(state: State, runtime: Run) -> State:
             return {**_plainly(state, runtime, given.voice_because), "timings": timings}
         aloud = _Aloud(state, runtime)
         drafted = await given.vision.narrate(
-            state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell
+            state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell, aloud.growing
         )
         writer = await given.vision.writer()
     if not writer.note:
@@ -270,7 +270,14 @@ class _Aloud:
         self._waiting: list[Sentence] = []
         self.told: list[Sentence] = []
 
+    def growing(self, begun: Sentence) -> None:
+        """Shows the answer as far as it is written, if that much by itself holds."""
+        shown = begun.model_copy(update={"text": begun.text.rstrip(" ,;:(")})
+        if begun.role == "answer" and not self.told and _grounded(self._state, (shown,))[0]:
+            _tell(self._runtime, "writing", f"{shown.text} …")
+
     def tell(self, sentence: Sentence) -> None:
+        """Shows a sentence that holds."""
         kept, _ = _grounded(self._state, (sentence,))
         self._waiting += kept
         if self.told or any(each.role == "answer" for each in kept):

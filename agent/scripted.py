@@ -56,16 +56,17 @@ class ScriptedVision:
         evidence: tuple[Evidence, ...],
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
+        growing: Tell | None = None,
     ) -> tuple[Sentence, ...]:
         """What it was told to write."""
         self._fail()
-        return _told(self._narration, tell)
+        return _told(self._narration, tell, growing)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """What it was told to answer."""
         self.asked.append(question)
         self._fail()
-        return _told(self._reply, tell)
+        return _told(self._reply, tell, None)
 
     async def close(self) -> None:
         """Notes that it was closed."""
@@ -76,9 +77,13 @@ class ScriptedVision:
             raise self._fails
 
 
-def _told(sentences: tuple[Sentence, ...], tell: Tell | None) -> tuple[Sentence, ...]:
+def _told(sentences: tuple[Sentence, ...], tell: Tell | None, growing: Tell | None) -> tuple[Sentence, ...]:
     if not sentences:
         raise ModelServerError("There is nothing to say.", code="model_reply")
+    words = sentences[0].text.split()
+    for count in range(1, len(words)):
+        if growing is not None:
+            growing(sentences[0].model_copy(update={"text": " ".join(words[:count])}))
     for each in sentences:
         if tell is not None:
             tell(each)

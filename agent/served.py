@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -198,9 +198,10 @@ class ServedVision:
         evidence: tuple[Evidence, ...],
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
+        growing: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation; `tell` is given each sentence as it comes."""
-        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell)
+        """Writes the explanation; `tell` is given each sentence as it comes, `growing` the first as it is written."""
+        return await self._sentences(outline.explanation(verdict, evidence, contributions), None, tell, growing)
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
         """Answers a question from the case."""
@@ -255,15 +256,20 @@ class ServedVision:
         return Looked(parse(choice.message.content or "", Look), _probability(choice.logprobs))
 
     async def _sentences(
-        self, points: Sequence[Point], question: str | None, tell: Tell | None
+        self, points: Sequence[Point], question: str | None, tell: Tell | None, growing: Tell | None = None
     ) -> tuple[Sentence, ...]:
         await self.connect()
-        told = Told(points, tell)
+        told = Told(points, tell, growing)
 
         async def write(number: int, point: Point) -> None:
             messages = sentence_messages(point.line, point.manner, question)
-            choice = await self._complete(messages, Spoken, LONGEST_SENTENCE)
-            told.came(number, choice.message.content or "")
+            if growing is not None and number == 0:
+                said = ""
+                async for said in self._streamed(messages, Spoken, LONGEST_SENTENCE):
+                    told.comes(number, said)
+            else:
+                said = (await self._complete(messages, Spoken, LONGEST_SENTENCE)).message.content or ""
+            told.came(number, said)
 
         async def every() -> None:
             for first, some in outline.turns(points):
@@ -277,6 +283,17 @@ class ServedVision:
         if not done.choices:
             raise ModelServerError("The model server sent no reply.", remedy="Try again.", code="model_reply")
         return done.choices[0]
+
+    async def _streamed(self, messages: list[Message], reply: type[Reply], max_tokens: int) -> AsyncIterator[str]:
+        """What there is of a reply, each time that more of it has come."""
+        said = ""
+        request = self._request(messages, reply, max_tokens)
+        async with await self._open().chat.completions.create(**request, stream=True) as parts:
+            async for part in parts:
+                more = part.choices[0].delta.content if part.choices else None
+                if more:
+                    said += more
+                    yield said
 
     def _request(self, messages: list[Message], reply: type[Reply] | None, max_tokens: int) -> dict[str, Any]:
         form: dict[str, Any] = {"response_format": response_format(reply)} if reply is not None else {}

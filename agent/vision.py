@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
+from pydantic_core import from_json
+
 from agent.outline import Point
 from agent.prompt import Spoken, clean, parse
 from agent.verdict import Contribution, PlanStep, Report, Sentence, Verdict, Writer
@@ -21,7 +23,7 @@ LONGEST_SENTENCE: Final = 120
 """Tokens of one reply; a longer sentence is left out. The longest that was taught has 83."""
 
 Tell = Callable[[Sentence], None]
-"""Is given each sentence as it is written, before it was grounded."""
+"""Is given each sentence as it is written, or its beginning as that grows; neither was grounded yet."""
 
 
 @runtime_checkable
@@ -50,8 +52,12 @@ class Vision(Protocol):
         evidence: tuple[Evidence, ...],
         contributions: tuple[Contribution, ...] = (),
         tell: Tell | None = None,
+        growing: Tell | None = None,
     ) -> tuple[Sentence, ...]:
-        """Writes the explanation from the evidence, point by point (`agent.outline`)."""
+        """Writes the explanation from the evidence, point by point (`agent.outline`).
+
+        `tell` is given each sentence once it is whole, `growing` the first of them word by word before.
+        """
         ...
 
     async def answer(self, report: Report, question: str, tell: Tell | None = None) -> tuple[Sentence, ...]:
@@ -67,10 +73,12 @@ class Told:
     Args:
         points: What the sentences are for.
         tell: Is given each as soon as it and all before it have come.
+        growing: Is given the beginning of the first, each time that a word of it was written to its end.
     """
 
-    def __init__(self, points: Sequence[Point], tell: Tell | None) -> None:
-        self._points, self._tell = points, tell
+    def __init__(self, points: Sequence[Point], tell: Tell | None, growing: Tell | None = None) -> None:
+        self._points, self._tell, self._growing = points, tell, growing
+        self._grown = ""
         self._came: dict[int, Sentence | None] = {}
         self._told = 0
 
@@ -89,6 +97,20 @@ class Told:
             self._told += 1
             if sentence is not None and self._tell is not None:
                 self._tell(sentence)
+
+    def comes(self, number: int, reply: str) -> None:
+        """Takes what is there of a reply that is still being written."""
+        if self._growing is None or number > 0 or self._came:
+            return
+        try:
+            begun = from_json(reply, allow_partial="trailing-strings")
+        except ValueError:
+            return
+        text = begun.get("text") if isinstance(begun, dict) else None
+        words = clean(text.rpartition(" ")[0]) if isinstance(text, str) else ""  # the last may still grow: 0.8, 0.87
+        if len(words) > len(self._grown):
+            self._grown = words
+            self._growing(Sentence(text=words, cites=self._points[0].cites, role=self._points[0].role))
 
     def whole(self) -> tuple[Sentence, ...]:
         """All sentences.

@@ -6,6 +6,7 @@ towards refusing. `likelihood_words` is the one table that turns a probability i
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,13 +18,20 @@ Sign = Literal["for", "against", "absent", "undecided", "even"]
 _I = re.IGNORECASE
 
 
+_BANDS = (
+    (0.05, "very unlikely"), (0.2, "unlikely"), (0.4, "somewhat less likely than not"), (0.6, "about as likely as not"),
+    (0.8, "somewhat more likely than not"), (0.95, "likely"), (math.inf, "very likely"),
+)  # fmt: skip
+
+
 def likelihood_words(p: float) -> str:
     """A probability in words that claim no more than it does: 0.65 is never told as a verdict."""
-    bands = (
-        (0.05, "very unlikely"), (0.2, "unlikely"), (0.4, "somewhat less likely than not"),
-        (0.6, "about as likely as not"), (0.8, "somewhat more likely than not"), (0.95, "likely"),
-    )  # fmt: skip
-    return next((words for limit, words in bands if p < limit), "very likely")
+    return _BANDS[band(p)][1]
+
+
+def band(p: float) -> int:
+    """Number of the words for a probability, from 0, very unlikely, over 3, even, to 6, very likely."""
+    return next(number for number, (limit, _) in enumerate(_BANDS) if p < limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,11 @@ _STRONG = re.compile(
 )
 _LIKELY = re.compile(r"(?<!more )(?<!less )(?<!\bas )(?<!how )\b(?:likely|probabl[ye])\b(?! than not)", _I)
 _UNLIKELY = re.compile(r"\bunlikely\b|\bimprobable\b", _I)
+_LIKELIHOOD = re.compile(
+    r"(?<!how )(?<!not )(?<!not very )\b(?:(?P<strong>very|highly|extremely) )?(?:(?P<than>less|as|more) )?"
+    r"(?P<un>un|im)?(?:likely|probable)\b(?P<not> (?:than|as) not\b)?",
+    _I,
+)
 _SLIGHT = re.compile(
     r"\b(?:slight(?:ly)?|somewhat|a little|weak(?:ly)?|barely|hardly|marginal(?:ly)?|faint(?:ly)?)\b", _I
 )
@@ -208,6 +221,28 @@ def certain(text: str) -> bool:
             if match[0].lower().startswith(("no doubt", "without")) or not _UNCERTAIN.search(before):
                 return True
     return False
+
+
+def likelihoods(text: str) -> list[tuple[Said, int]]:
+    """The words of likelihood in `text`, as the number of their `band`, each with the claim that it grades.
+
+    In a clause that claims nothing itself (“, which is likely”) they grade what the sentence claims before. What is
+    graded in words that compare (“more likely than before”) or is claimed in no direction is left out.
+    """
+    found, last = [], None
+    for clause in clauses(text):
+        last = next((each for each in claims(clause) if each.target != "camera"), last)
+        if last is None or last.sign not in ("for", "against"):
+            continue
+        for match in _LIKELIHOOD.finditer(clause):
+            if match["than"] and not match["not"]:
+                continue
+            than = (match["than"] or "").lower()
+            step = {"less": -1, "as": 0, "more": 1}.get(than, 3 if match["strong"] else 2)
+            # That the claim is denied (“not generated”) turns the grade round; its own “unlikely” does not.
+            denied = negated(_LIKELIHOOD.sub(" ", last.clause))
+            found.append((last, 3 + step * (-1 if bool(match["un"]) != denied else 1)))
+    return found
 
 
 def least_level(text: str) -> float:

@@ -8,7 +8,7 @@ told.
 
 No language model takes part: the template narrates. With `--model served` or `--model embedded` the vision-language
 model looks and narrates, one case alone and then `--concurrent` at once: told are seconds from the verdict to the first
-sentence and to the whole explanation, and cases a minute.
+words, to the first sentence and to the whole explanation, and cases a minute.
 
     python -m evals.bench --sides 512 1024 2048 8000
 
@@ -155,9 +155,10 @@ def _tell_growth(sides: Sequence[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One case with a model: seconds in all, and from the verdict to the first sentence and to the report."""
+    """One case with a model: seconds in all, and from the verdict to the first words, first sentence and report."""
 
     whole_s: float
+    words_s: float
     first_s: float
     explained_s: float
     writer: str
@@ -165,19 +166,22 @@ class Told:
 
 async def _told(explainer: Explainer, data: bytes) -> Told:
     """Explains one picture and watches its events. The last verdict counts: what came before was weighed again."""
-    begun = weighed = first = time.perf_counter()
+    begun = weighed = words = first = time.perf_counter()
     writer = ""
     async for event in explainer.stream(Submission(data=data, name="bench.jpg")):
         now = time.perf_counter()
         if event.kind == "verdict":
-            weighed = first = now
+            weighed = words = first = now
+        elif event.kind == "writing" and words == weighed:
+            words = now
         elif event.kind == "sentence" and first == weighed:
             first = now
+            words = now if words == weighed else words
         elif event.kind == "report":
             by = Report.model_validate(event.data["report"]).explained_by
             writer = f"{by.kind} {by.model or ''} {by.adapter or ''}@{by.revision or ''}" if by.model else by.note
     end = time.perf_counter()
-    return Told(end - begun, first - weighed, end - weighed, writer)
+    return Told(end - begun, words - weighed, first - weighed, end - weighed, writer)
 
 
 async def _with_model(side: int, model: str, concurrent: int) -> None:
@@ -198,11 +202,12 @@ async def _with_model(side: int, model: str, concurrent: int) -> None:
                     rate = number / (time.perf_counter() - begun) * 60
                     medians = [
                         statistics.median(getattr(each, name) for each in told)
-                        for name in ("whole_s", "first_s", "explained_s")
+                        for name in ("whole_s", "words_s", "first_s", "explained_s")
                     ]
                     print(
-                        f"  {number} at once: {rate:.1f} cases/min; median {medians[0]:.1f} s a case, first sentence "
-                        f"{medians[1]:.1f} s and whole explanation {medians[2]:.1f} s after the verdict"
+                        f"  {number} at once: {rate:.1f} cases/min; median {medians[0]:.1f} s a case, first words "
+                        f"{medians[1]:.1f} s, first sentence {medians[2]:.1f} s and whole explanation "
+                        f"{medians[3]:.1f} s after the verdict"
                     )
                     for writer in sorted({each.writer for each in told}):
                         print(f"    {sum(each.writer == writer for each in told)} explained by {writer}")

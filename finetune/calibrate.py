@@ -382,6 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + (f" --matched-alone {' '.join(options.matched_alone)}" if options.matched_alone else ""),
         matched_alone=options.matched_alone,
     )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(made.model_dump_json() + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(card(made), encoding="utf-8")
     for name, tool in made.tools.items():

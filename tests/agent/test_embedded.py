@@ -69,6 +69,25 @@ def test_requests_side_by_side_get_what_each_gets_alone(tiny: tuple[Path, models
         assert alone.p == pytest.approx(each.p, abs=1e-4)
 
 
+def test_a_reply_is_told_as_it_grows_and_once_it_is_whole(tiny: tuple[Path, models.Adapter]) -> None:
+    model = Llava(tiny[0], tiny[1].folder)
+    grown: list[tuple[int, str]] = []
+    whole: list[tuple[int, str]] = []
+    (said,) = model.write(
+        [look_messages("view:", "the whole picture")],
+        form_of(Look),
+        pictures=[views(np.asarray(picture()))[0].pixels],
+        max_new_tokens=400,
+        timeout_s=60,
+        tell=lambda number, text: whole.append((number, text)),
+        growing=lambda number, text: grown.append((number, text)),
+    )
+    assert whole == [(0, said.text)]
+    assert len(grown) > 2
+    assert all(text == said.text[: len(text)] and len(text) < len(said.text) for _, text in grown)
+    assert [len(text) for _, text in grown] == sorted({len(text) for _, text in grown})
+
+
 def test_the_adapter_takes_part(tiny: tuple[Path, models.Adapter]) -> None:
     base, adapter = tiny
     asked = [look_messages("view:", "the whole picture")]
@@ -128,9 +147,17 @@ async def test_sentences_are_told_as_they_end_and_off_the_event_loop(
     texts = [Spoken(text=f"Sentence {number}.").model_dump_json() for number in range(len(points))]
     asked_for = iter(texts)
 
-    def write(self: Llava, asked: Any, *given: Any, tell: Callable[[int, str], None], **more: Any) -> list[Any]:
+    def write(
+        self: Llava,
+        asked: Any,
+        *given: Any,
+        tell: Callable[[int, str], None],
+        growing: Callable[[int, str], None],
+        **more: Any,
+    ) -> list[Any]:
         threads.append(threading.get_ident())
         mine = [next(asked_for) for _ in asked]
+        growing(0, '{"text":"Sentence ')
         if len(threads) > 1:
             assert first_told.is_set(), "the first sentence was told only once all was written"
             tell(1, mine[1])
@@ -139,12 +166,18 @@ async def test_sentences_are_told_as_they_end_and_off_the_event_loop(
 
     monkeypatch.setattr(Llava, "write", write)
     told: list[str] = []
+    grown: list[str] = []
 
     def tell(sentence: Sentence) -> None:
         told.append(sentence.text)
         first_told.set()
 
-    found = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, tell)
+    def growing(begun: Sentence) -> None:
+        assert not told
+        grown.append(begun.text)
+
+    found = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, tell, growing)
+    assert grown == ["Sentence"]
     assert [each.text for each in found] == told == [f"Sentence {number}." for number in range(len(points))]
     assert [each.cites for each in found] == [point.cites for point in points]
     assert len(threads) == 2

@@ -170,6 +170,17 @@ async def test_evidence_stands_in_one_order_whoever_was_first(tmp_path: Path) ->
     assert [item.id for item in reports[0].evidence] == ["bright", "drawer", "slow", LOOK]
 
 
+async def test_the_answer_is_seen_while_it_is_written(tmp_path: Path) -> None:
+    state, _ = await run(tmp_path)
+    plain = next(each for each in state["report"].explanation if each.role == "answer")
+    state, told = await run(tmp_path, vision=ScriptedVision((plain,)))
+    kinds = [each["kind"] for each in told]
+    assert kinds.index("verdict") < kinds.index("writing") < kinds.index("sentence")
+    begun = [each["text"] for each in told if each["kind"] == "writing"]
+    assert all(plain.text.startswith(text.removesuffix(" …")) for text in begun)
+    assert state["report"].explanation == (plain,)
+
+
 async def test_the_walk_is_told_in_order_and_recorded_once(tmp_path: Path) -> None:
     store = Store(locked=1)
     state, told = await run(tmp_path, store=store)

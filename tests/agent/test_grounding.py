@@ -89,6 +89,13 @@ def case(label: str = "inconclusive", p: float = 0.65) -> World:
         ("The probability that the picture was not generated is 35 %.", "verdict", True),
         ("The probability that the picture was not generated is 65 %.", "verdict", False),
         ("The probability that the picture was edited is 65 %.", "verdict", False),
+        # words of likelihood are those of the number, wherever they stand
+        ("The probability that the picture was generated is 65 %, which is somewhat more likely than not.", "verdict", True),
+        ("The probability that the picture was generated is 65 %, which is unlikely.", "verdict", False),
+        ("The probability that the picture was generated is 65 %, which is very likely.", "verdict", False),
+        ("The probability that the picture was edited is 30 %, which is somewhat less likely than not.", "verdict", True),
+        ("The probability that the picture was edited is 30 %, likely.", "verdict", False),
+        ("The probability that the picture was not edited is 70 %, somewhat more likely than not.", "verdict", True),
         # nothing is called real for want of signs
         ("The picture is real.", "verdict", False),
         ("The picture is not real.", "verdict", False),

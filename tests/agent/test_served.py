@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from agent import models
 from agent.grounding import ground
 from agent.outline import explanation
 from agent.prompt import clean
 from agent.served import ServedVision
-from agent.verdict import PlanStep
+from agent.verdict import PlanStep, Sentence
 from agent.vision import Proposes, Vision
 from tests.agent.grounding_corpus import world
 from tests.agent.test_template import report_of
@@ -66,6 +67,8 @@ class Server:
             content = self.content
             if self.by_line is not None and not probe:
                 content = await self.by_line(asked["messages"][-1]["content"])
+            if asked.get("stream"):
+                return StreamingResponse(self._parts(content), media_type="text/event-stream")
             choice = {
                 "index": 0, "finish_reason": self.finish, "logprobs": self.logprobs,
                 "message": {"role": "assistant", "content": content},
@@ -74,6 +77,15 @@ class Server:
             return Response(json.dumps(body), media_type="application/json")
 
         return app
+
+    async def _parts(self, content: str) -> AsyncIterator[str]:
+        """A reply in parts of three characters; between two of them the other side may speak."""
+        body = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "tiny"}
+        for begin in range(0, len(content), 3):
+            choice = {"index": 0, "delta": {"content": content[begin : begin + 3]}, "finish_reason": None}
+            yield f"data: {json.dumps(body | {'choices': [choice]})}\n\n"
+            await asyncio.sleep(0.001)
+        yield f"data: {json.dumps(body | {'choices': []})}\n\ndata: [DONE]\n\n"
 
 
 @pytest.fixture
@@ -140,6 +152,33 @@ async def test_sentences_are_told_while_the_rest_is_written(server: Server, visi
     server.by_line = by_line
     found = await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, lambda each: heard.append(each.text))
     assert [each.text for each in found] == heard == [clean(point.line[:40]) for point in points]
+
+
+async def test_the_first_sentence_grows_word_by_word(server: Server, vision: ServedVision) -> None:
+    server.content = told("It is open.")
+    grown: list[str] = []
+    whole: list[str] = []
+
+    def growing(begun: Sentence) -> None:
+        assert not whole
+        grown.append(begun.text)
+
+    found = await vision.narrate(
+        MADE.verdict, MADE.evidence, MADE.contributions, lambda each: whole.append(each.text), growing
+    )
+    assert grown == ["It", "It is"]
+    assert whole == [each.text for each in found] == ["It is open."] * len(found)
+    assert [asked.get("stream", False) for asked in server.asked] == [True] + [False] * (len(found) - 1)
+
+
+async def test_what_breaks_off_while_it_streams_is_no_sentence(server: Server, vision: ServedVision) -> None:
+    server.content = '{"text": "It is op'
+    whole: list[str] = []
+    with pytest.raises(ModelServerError, match="no sentence"):
+        await vision.narrate(
+            MADE.verdict, MADE.evidence, MADE.contributions, lambda each: whole.append(each.text), lambda each: None
+        )
+    assert not whole
 
 
 async def test_a_reply_that_is_cut_is_left_out(server: Server, vision: ServedVision) -> None:

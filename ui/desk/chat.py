@@ -106,8 +106,10 @@ def build(desk: Desk, page: gr.Blocks) -> None:
                     hidden = {status: gr.update(value="", visible=False), questions: gr.update(visible=True)}
                     yield shown | hidden | {conversation: talk.page([]), turns: [], box: "", url: ""}
                     continue
-                (written if event.kind == "sentence" else steps).append(event.text)
-                yield {status: gr.update(value=cards.running(steps, written), visible=True)}
+                if event.kind != "writing":
+                    (written if event.kind == "sentence" else steps).append(event.text)
+                begun = [event.text] if event.kind == "writing" else []
+                yield {status: gr.update(value=cards.running(steps, [*written, *begun]), visible=True)}
         except Exception as error:
             yield {status: gr.update(value=cards.failure(told(error)), visible=True)}
 
