@@ -32,6 +32,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from agent.views import SIDE, squeeze
 from evals import datasets
 from evals.datasets import Item
+from evals.edits import Passage
 from evals.perturb import decode, jpeg, seed_of
 from evals.shapes import Mask, softened
 
@@ -40,10 +41,11 @@ Floats = npt.NDArray[np.float32]
 Split = Literal["train", "choice", "test"]
 Planted = Literal[
     "over-smooth texture", "repeated texture", "broken lettering", "warped lines", "duplicated part",
-    "wrong light direction", "colour fringes", "coarse lattice", "pasted region",
+    "wrong light direction", "colour fringes", "coarse lattice", "pasted region", "regenerated region",
 ]  # fmt: skip
 KINDS: tuple[Planted, ...] = get_args(Planted)
-"""Everything the lab can plant; `agent.prompt.Kind` holds those of them that the model was found to see."""
+"""Everything the lab can plant; `agent.prompt.Kind` holds those of them that the model was found to see
+(`finetune.visible`)."""
 PLACES = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
 """Cells of the grid, row by row."""
 STRENGTHS: dict[Split, tuple[tuple[float, float], ...]] = {
@@ -105,6 +107,7 @@ class _Spot:
     y1: int
     weights: Floats
     donor: Pixels
+    passage: Passage | None = None
 
 
 def _over_smooth(view: Floats, spot: _Spot, t: float, rng: np.random.Generator) -> Floats:
@@ -217,16 +220,34 @@ def _pasted(view: Floats, spot: _Spot, t: float, rng: np.random.Generator) -> Fl
     return pasted
 
 
+def _regenerated(view: Floats, spot: _Spot, t: float, rng: np.random.Generator) -> Floats:
+    """What an autoencoder makes of the view, passed through it up to three times."""
+    if spot.passage is None:
+        raise ValueError("a regenerated region needs an autoencoder")
+    over = np.rint(np.clip(view, 0, 255)).astype(np.uint8)
+    for _ in range(1 + round(2 * t)):
+        over = spot.passage(over)
+    return over.astype(np.float32)
+
+
 _PLANT: dict[Planted, Callable[[Floats, _Spot, float, np.random.Generator], Floats]] = {
     "over-smooth texture": _over_smooth, "repeated texture": _repeated, "broken lettering": _lettering,
     "warped lines": _warped, "duplicated part": _duplicated, "wrong light direction": _light,
     "colour fringes": _fringes, "coarse lattice": _lattice, "pasted region": _pasted,
+    "regenerated region": _regenerated,
 }  # fmt: skip
 _SOFT = {"duplicated part": 3.0, "wrong light direction": 1.0, "over-smooth texture": 2.0}
 """Width of the seam in pixels, where it is not drawn: most kinds have a hard or a soft one."""
 
 
-def _spot(cell: int, donor: Pixels, kind: Planted, rng: np.random.Generator) -> tuple[_Spot, Mask]:
+def kinds_with(passage: Passage | None) -> tuple[Planted, ...]:
+    """The kinds that can be planted: all, or without an autoencoder all but the regenerated region."""
+    return KINDS if passage is not None else tuple(kind for kind in KINDS if kind != "regenerated region")
+
+
+def _spot(
+    cell: int, donor: Pixels, kind: Planted, rng: np.random.Generator, passage: Passage | None
+) -> tuple[_Spot, Mask]:
     """A box or an ellipse whose centre lies well inside the cell."""
     row, column = divmod(cell, 3)
     half_x, half_y = rng.uniform(26, 46), rng.uniform(26, 46)
@@ -242,14 +263,15 @@ def _spot(cell: int, donor: Pixels, kind: Planted, rng: np.random.Generator) -> 
         draw.ellipse((x0, y0, x1 - 1, y1 - 1), fill=255)
     mask = np.asarray(canvas) > 127
     soft = _SOFT.get(kind, float(rng.choice([0.0, 1.5])))
-    return _Spot(x0, y0, x1, y1, softened(mask, soft), donor), mask
+    return _Spot(x0, y0, x1, y1, softened(mask, soft), donor, passage), mask
 
 
 def plant(
-    view: Pixels, kind: Planted, cell: int, strength: float, donor: Pixels, rng: np.random.Generator
-) -> tuple[Pixels, Mask] | None:
+    view: Pixels, kind: Planted, cell: int, strength: float, donor: Pixels, rng: np.random.Generator,
+    passage: Passage | None = None,
+) -> tuple[Pixels, Mask] | None:  # fmt: skip
     """`view` with one artifact in `cell` (0 to 8, row by row) and its mask; None where it would not be seen there."""
-    spot, mask = _spot(cell, donor, kind, rng)
+    spot, mask = _spot(cell, donor, kind, rng, passage)
     ground = view.astype(np.float32)
     over = _PLANT[kind](ground, spot, strength, rng)
     weights = np.ones_like(spot.weights) if kind == "warped lines" else spot.weights  # its shifts carry them already
@@ -281,14 +303,16 @@ def view_of(rgb: Pixels, rng: np.random.Generator) -> tuple[Pixels, bool]:
 
 
 def sample(
-    item: Item, other: Item, draw: int, split: Split, *, kind: Planted | None, cell: int, pixels: _Reader | None = None
-) -> Sample:
+    item: Item, other: Item, draw: int, split: Split, *, kind: Planted | None, cell: int,
+    pixels: _Reader | None = None, passage: Passage | None = None,
+) -> Sample:  # fmt: skip
     """One view of `item` with `kind` planted in `cell`, or with nothing where `kind` is None.
 
     Args:
         other: Where a pasted part comes from.
         draw: With the item's id the seed of everything.
         pixels: Reads the pixels of an item; its own method where left out.
+        passage: The autoencoder of a regenerated region.
     """
     read = pixels or _Reader()
     rng = np.random.default_rng(seed_of(f"artifacts/{split}/{item.id}/{kind}", draw))
@@ -299,7 +323,7 @@ def sample(
             low, high = STRENGTHS[split][int(rng.integers(len(STRENGTHS[split])))]
             strength = float(rng.uniform(low, high))
             donor, _native = view_of(read(other), rng)
-            done = plant(view, kind, cell, strength, donor, rng)
+            done = plant(view, kind, cell, strength, donor, rng, passage)
             if done is not None:
                 view, mask = done
                 planting = Planting(kind, PLACES[cell], round(strength, 3), mask)
@@ -338,13 +362,16 @@ def samples(
     count: int,
     *,
     untouched: float,
-    kinds: Sequence[Planted] = KINDS,
+    kinds: Sequence[Planted] = (),
     seed: int = 0,
+    passage: Passage | None = None,
 ) -> Iterator[Sample]:
     """`count` views, a share `untouched` of them without artifact, kinds in turn, in an order drawn by `seed`.
 
-    A planted view in which the artifact could not be made to show is left out, so that fewer may come.
+    Where no `kinds` are named, all that can be planted (`kinds_with`) are. A planted view in which the artifact could
+    not be made to show is left out, so that fewer may come.
     """
+    kinds = kinds or kinds_with(passage)
     rng = np.random.default_rng(seed_of(f"artifacts/{split}", seed))
     read, planted = _Reader(), 0
     for draw in range(count):
@@ -353,7 +380,7 @@ def samples(
         cell = int(rng.integers(9))
         if rng.random() >= untouched:
             kind, planted = kinds[planted % len(kinds)], planted + 1
-        made = sample(item, other, seed * 1_000_003 + draw, split, kind=kind, cell=cell, pixels=read)
+        made = sample(item, other, seed * 1_000_003 + draw, split, kind=kind, cell=cell, pixels=read, passage=passage)
         if kind is None or made.planting is not None:
             yield made
 

@@ -185,10 +185,19 @@ class LinearProbe:
     Args:
         tokens: views x patches x width of the training views.
         truths: What `finetune.data` wrote of each view.
+        kinds: What it tells apart.
     """
 
-    def __init__(self, tokens: npt.NDArray[np.float16], truths: Sequence[dict[str, Any]], seed: int = 0) -> None:
+    def __init__(
+        self,
+        tokens: npt.NDArray[np.float16],
+        truths: Sequence[dict[str, Any]],
+        seed: int = 0,
+        kinds: Sequence[str] = KINDS,
+    ) -> None:
         import torch
+
+        self._kinds = kinds
 
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
@@ -200,13 +209,13 @@ class LinearProbe:
             share = np.asarray(truth["share"])
             inside = np.flatnonzero(share > 0.5)
             outside = rng.permutation(np.flatnonzero(share <= 0.02))[:24]
-            kind = 1 + KINDS.index(truth["kind"]) if truth["kind"] else 0
+            kind = 1 + kinds.index(truth["kind"]) if truth["kind"] else 0
             rows += [view[inside], view[outside]]
             labels += [kind] * len(inside) + [0] * len(outside)
         x, y = np.concatenate(rows).astype(np.float32), torch.tensor(labels)
         self._mean, self._spread = x.mean(axis=0), x.std(axis=0) + 1e-3
         x_ = torch.from_numpy((x - self._mean) / self._spread)
-        layer = torch.nn.Linear(x.shape[1], 1 + len(KINDS))
+        layer = torch.nn.Linear(x.shape[1], 1 + len(kinds))
         optimizer = torch.optim.AdamW(layer.parameters(), lr=2e-3, weight_decay=0.05)
         for _ in range(max(_EPOCHS, _STEPS * _ROWS // len(x_))):
             for chosen in torch.randperm(len(x_)).split(_ROWS):
@@ -231,7 +240,9 @@ class LinearProbe:
         weight = chance[:, kind] * (chance[:, kind] >= chance[:, kind].max() / 2)
         index = np.arange(_CELLS**2)
         row, column = (float((weight * (each + 0.5)).sum() / weight.sum() / _CELLS) for each in divmod(index, _CELLS))
-        return Claim(float(total.max()) - self._threshold, KINDS[kind], PLACES[int(row * 3) * 3 + int(column * 3)])
+        return Claim(
+            float(total.max()) - self._threshold, self._kinds[kind], PLACES[int(row * 3) * 3 + int(column * 3)]
+        )
 
 
 def marks(views: Sequence[Sample], said: Sequence[Said]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from agent.forms import form_of
 from agent.llava import Llava
@@ -35,11 +36,16 @@ def textured(seed: int) -> Any:
     return np.clip(coarse + rng.normal(0, 18, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
 
 
+def blurred(rgb: Any) -> Any:
+    """In place of an autoencoder: what is fine is lost."""
+    return np.asarray(Image.fromarray(rgb).resize((56, 56)).resize((SIDE, SIDE)))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", [0, 4, 7])
 def test_an_artifact_lies_in_its_cell_and_changes_nothing_elsewhere(kind: Planted, cell: int) -> None:
     view = textured(1)
-    done = plant(view, kind, cell, 0.8, textured(2), np.random.default_rng(cell))
+    done = plant(view, kind, cell, 0.8, textured(2), np.random.default_rng(cell), blurred)
     assert done is not None
     pixels, mask = done
     rows, columns = np.nonzero(mask)
@@ -49,6 +55,16 @@ def test_an_artifact_lies_in_its_cell_and_changes_nothing_elsewhere(kind: Plante
     far = np.ones((SIDE, SIDE), bool)
     far[max(0, rows.min() - 12) : rows.max() + 12, max(0, columns.min() - 12) : columns.max() + 12] = False
     assert not changed[far].any()
+
+
+def test_a_regenerated_region_needs_an_autoencoder(shared: Path) -> None:
+    view = textured(1)
+    with pytest.raises(ValueError, match="autoencoder"):
+        plant(view, "regenerated region", 4, 0.8, view, np.random.default_rng(0))
+    items = photographs(shared, "test")[:6]
+    for passage, there in ((None, False), (blurred, True)):
+        made = samples(items, "test", 2 * len(KINDS), untouched=0.0, passage=passage)
+        assert ("regenerated region" in {each.planting.kind for each in made if each.planting}) is there
 
 
 def test_what_cannot_be_seen_is_not_planted() -> None:
