@@ -12,7 +12,7 @@ from agent.template import TemplateNarrator
 from agent.verdict import Label, Report, Sentence, Writer
 from agent.vision import Vision
 from tools.contract import Fraction, Frozen, Region
-from tools.errors import TryAgainError
+from tools.errors import ExpositError
 
 PLAINLY: Final[dict[Intent, str]] = {
     "why": "Why?",
@@ -120,7 +120,7 @@ async def answer(
                 writer = await vision.writer()
         except TimeoutError:
             note = f"The language model did not answer within {timeout_s:g} s."
-        except TryAgainError as error:
+        except ExpositError as error:
             note = f"The language model did not answer: {error}"
         else:
             found = ground(drafted, report.verdict, report.contributions, report.evidence)

@@ -98,6 +98,7 @@ class EmbeddedVision:
         self._folder, self._adapter, self._light = folder, adapter, light
         self._limits, self._timeout_s = limits, timeout_s
         self._made: Llava | None = None
+        self._turn = asyncio.Lock()
         self._loading: asyncio.Task[object] | None = None
 
     @classmethod
@@ -249,8 +250,9 @@ class EmbeddedVision:
     async def _in_thread(self, work: Callable[[threading.Event], list[_T]]) -> list[_T]:
         """Runs `work` off the event loop; where the caller is cancelled, the model stops at its next token."""
         halted = threading.Event()
-        try:
-            return await asyncio.to_thread(work, halted)
-        except asyncio.CancelledError:
-            halted.set()
-            raise
+        async with self._turn:  # who waits holds no thread, of which there are few
+            try:
+                return await asyncio.to_thread(work, halted)
+            except asyncio.CancelledError:
+                halted.set()
+                raise

@@ -40,7 +40,8 @@ class Event(Frozen):
     """One step of a running examination; SSE and the chat render the same events.
 
     Attributes:
-        kind: `opened` (case_id known), `step` (a node or tool began), `evidence` (a tool spoke), `verdict`,
+        kind: `opened` (case_id known), `step` (a node or tool began; one named `narrate` begins the explanation anew,
+            and sentences that were told before it do not stand), `evidence` (a tool spoke), `verdict`,
             `writing` (the first sentence as far as it is there and holds; the next `writing` or `sentence` takes its
             place), `sentence`, `report` (last; `data["report"]` is the Report as JSON). Whoever watches a case that
             another task or process examines is told its failure as the last event, `failed` (`code` and `message`).

@@ -250,10 +250,13 @@ async def narrate(state: State, runtime: Run) -> State:
         if given.vision is None:
             return {**_plainly(state, runtime, given.voice_because), "timings": timings}
         aloud = _Aloud(state, runtime)
-        drafted = await given.vision.narrate(
-            state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell, aloud.growing
-        )
-        writer = await given.vision.writer()
+        try:
+            drafted = await given.vision.narrate(
+                state["verdict"], state.get("evidence", ()), state["contributions"], aloud.tell, aloud.growing
+            )
+            writer = await given.vision.writer()
+        finally:
+            aloud.over = True
     if not writer.note:
         writer = writer.model_copy(update={"note": given.voice_because})
     return {"drafted": drafted, "streamed": tuple(aloud.told), "explained_by": writer, "timings": timings}
@@ -269,15 +272,18 @@ class _Aloud:
         self._state, self._runtime = state, runtime
         self._waiting: list[Sentence] = []
         self.told: list[Sentence] = []
+        self.over = False
 
     def growing(self, begun: Sentence) -> None:
         """Shows the answer as far as it is written, if that much by itself holds."""
         shown = begun.model_copy(update={"text": begun.text.rstrip(" ,;:(")})
-        if begun.role == "answer" and not self.told and _grounded(self._state, (shown,))[0]:
+        if begun.role == "answer" and not self.told and not self.over and _grounded(self._state, (shown,))[0]:
             _tell(self._runtime, "writing", f"{shown.text} …")
 
     def tell(self, sentence: Sentence) -> None:
         """Shows a sentence that holds."""
+        if self.over:  # it came from a thread that had not heard yet
+            return
         kept, _ = _grounded(self._state, (sentence,))
         self._waiting += kept
         if self.told or any(each.role == "answer" for each in kept):
@@ -289,6 +295,7 @@ class _Aloud:
 
 async def narrate_plainly(state: State, runtime: Run, error: NodeError) -> Command[str]:
     """The model failed or took too long: the plain template writes, and says why."""
+    _tell(runtime, "step", "The plain template writes the explanation.", step="narrate")  # what was told is withdrawn
     drafted = _plainly(state, runtime, f"The language model gave no explanation: {_why(error)}")
     return Command(update=drafted, goto="ground")
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -242,7 +242,7 @@ class ServedVision:
         return f"{base}{self._model}/prompt-{PROMPT_VERSION}"
 
     async def _looked(self, shown: list[View]) -> list[Looked]:
-        return list(await asyncio.gather(*(self._look_at(view) for view in shown)))
+        return await _together(self._look_at(view) for view in shown)
 
     async def _look_at(self, view: View) -> Looked:
         messages = look_messages(seeing.data_url(view.pixels), seeing.shown_as(view))
@@ -273,7 +273,7 @@ class ServedVision:
 
         async def every() -> None:
             for first, some in outline.turns(points):
-                await asyncio.gather(*(write(number, point) for number, point in enumerate(some, first)))
+                await _together(write(number, point) for number, point in enumerate(some, first))
 
         await self._guarded(every())
         return told.whole()
@@ -294,6 +294,8 @@ class ServedVision:
                 if more:
                     said += more
                     yield said
+        if not said:
+            raise ModelServerError("The model server sent no reply.", remedy="Try again.", code="model_reply")
 
     def _request(self, messages: list[Message], reply: type[Reply] | None, max_tokens: int) -> dict[str, Any]:
         form: dict[str, Any] = {"response_format": response_format(reply)} if reply is not None else {}
@@ -368,6 +370,17 @@ class ServedVision:
             ) from error
 
 
+async def _together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them give; where one fails the others are ended first, so that none still speaks afterwards."""
+    tasks = [asyncio.ensure_future(each) for each in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _base_of(model: Any) -> str | None:
     folder, merged, tuned = str(getattr(model, "root", None) or "").rpartition(models.MERGED)
     return getattr(model, "parent", None) or (folder.rpartition("/")[2] if merged and tuned == model.id else None)
@@ -389,7 +402,8 @@ def _probability(logprobs: Any) -> float | None:
         key = text.rfind(f'"{seeing.ANSWER}"')
         begun = text[key + len(seeing.ANSWER) + 2 :].lstrip().removeprefix(":").lstrip() if key >= 0 else None
         text += token.token
-        if begun in ('"', ""):
+        # Where the quotation mark is a token of its own the value begins with the next.
+        if begun == '"' or (begun == "" and token.token.strip().lstrip('"')):
             said = ((other.token.strip().lstrip('"'), math.exp(other.logprob)) for other in token.top_logprobs)
             read = seeing.share(said)
             if read is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -40,7 +41,6 @@ _STEADY_S: Final = 120.0
 _RANK: Final = 16
 _CASES: Final = 16
 """Requests that are decoded side by side; more wait."""
-_SECRETS: Final = ("EXPOSIT_DATABASE_URL", "EXPOSIT_VLM_API_KEY", "PYTHONPATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,7 @@ class ModelServer:
         self._task: asyncio.Task[None] | None = None
         self._trouble = "The model server is starting."
         self._answers = asyncio.Event()
+        self._since = math.inf
         self.starts = 0
 
     @property
@@ -177,13 +178,15 @@ class ModelServer:
     async def _supervise(self) -> None:
         pause = self._backoff_s[0]
         while True:
-            began = time.monotonic()
+            self._since = math.inf
             try:
                 model = await asyncio.to_thread(self._model)
                 why = await self._run(model)
-            except (ExpositError, OSError) as error:
+            except Exception as error:  # a supervisor that ended would leave the service saying that it starts
                 why = f"could not be started: {error}"
-            if time.monotonic() - began > _STEADY_S:
+                if not isinstance(error, (ExpositError, OSError)):
+                    log.exception("model_server_failed")
+            if time.monotonic() - self._since > _STEADY_S:
                 pause = self._backoff_s[0]
             log.error("model_server_ended", why=why, again_in_s=pause)
             self._trouble = f"The model server {why}; it is started again."
@@ -230,6 +233,7 @@ class ModelServer:
             if await self._healthy():
                 failures = 0
                 if waiting:
+                    self._since = time.monotonic()
                     log.info("model_server_answers", seconds=round(time.monotonic() - began, 1))
                     self._answers.set()
             elif waiting and time.monotonic() - began > _READY_S:
@@ -251,7 +255,8 @@ class ModelServer:
 
 
 def _environment() -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    # Nothing of ours is the server's business: settings hold the keys of database, model and callbacks.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("EXPOSIT_", "PYTHONPATH"))}
     return ours | {
         "VLLM_CPU_KVCACHE_SPACE": ours.get("VLLM_CPU_KVCACHE_SPACE", "1"),  # GiB
         # Left to itself vLLM pins its threads to cores, and stands still wherever the tools' workers use the same.

@@ -36,7 +36,9 @@ class Settings(BaseSettings):
         default=None, description="Model name to ask the server for; its first adapter, or model, when unset."
     )
     vlm_api_key: SecretStr | None = Field(default=None, description="Bearer token for the model server.")
-    vlm_timeout_s: float = Field(default=30.0, gt=0, description="Seconds a call of the model may take.")
+    vlm_timeout_s: float = Field(
+        default=120.0, gt=0, description="Seconds a call of the model may take, its wait among other cases included."
+    )
     budget: Literal["quick", "standard", "thorough"] = Field(default="standard", description="Default budget.")
     prior: float = Field(
         default=0.5, gt=0, lt=1, description="Prior probability that a picture was generated, or altered."

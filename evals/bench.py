@@ -187,7 +187,7 @@ async def _told(explainer: Explainer, data: bytes) -> Told:
 async def _with_model(side: int, model: str, concurrent: int) -> None:
     """Prints what a case costs with a model: alone, and among others."""
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), vlm=model, log_level="error", vlm_timeout_s=120)
+        settings = Settings(home=Path(home), vlm=model, log_level="error")
         # Reading what a process of 3 GB holds takes long: done often, it would slow what is timed.
         with MemoryWatch(every_s=3.0) as watch:
             begun = time.perf_counter()

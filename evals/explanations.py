@@ -77,15 +77,19 @@ def read(file: Path) -> list[Told]:
     return cases
 
 
-def by_model(model: Llava, *, light: bool = True) -> Narrate:
+def by_model(model: Llava, *, light: bool = True, name: str = "", keep: Path | None = None) -> Narrate:
     """Narrates with a model in process, with the requests and form of the service, several sentences side by side.
 
     With `light` answers are written in float32 and all else in 8 bits, as the service does in process; without it all
     is written in float32, as a server on a CPU does.
 
-    The same request gives the same sentence (decoding is greedy), so that each is made once.
+    The same request gives the same sentence (decoding is greedy), so that each is made once, and kept in the file
+    `keep` under the model's `name` where there is one.
     """
     known: dict[tuple[str, str], str] = {}
+    about = [name, light]
+    if keep is not None and keep.is_file() and (kept := json.loads(keep.read_text(encoding="utf-8")))["about"] == about:
+        known = {(line, manner): text for line, manner, text in kept["sentences"]}
 
     def narrate(cases: Sequence[Told]) -> list[Explained]:
         outlines = [explanation(each.verdict, each.evidence, each.contributions) for each in cases]
@@ -107,6 +111,9 @@ def by_model(model: Llava, *, light: bool = True) -> Narrate:
                 known.update(zip(some, (each.text for each in written), strict=True))
                 done = begin + len(some)
                 print(f"{done} of {len(todo)} sentences, {time.monotonic() - begun:.0f} s for {len(some)}", flush=True)
+        if keep is not None:
+            sentences = [(*asked_for, text) for asked_for, text in known.items()]
+            keep.write_text(json.dumps({"about": about, "sentences": sentences}), encoding="utf-8")
         told = []
         for points in outlines:
             gathered = Gathered(points, None)
@@ -192,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--vlm", type=Path, default=models.FOLDER, help="Folder that finetune.export wrote.")
     parser.add_argument("--float32", action="store_true", help="Write as a server on a CPU does, not as in process.")
+    parser.add_argument("--keep", type=Path, help="File of what the model wrote, so that it is asked once.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--removals", type=int, default=30)
     parser.add_argument("--out", type=Path, required=True)
@@ -200,11 +208,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     cases = read(args.cases)[: args.count]
     adapter = models.adapter(args.vlm)
-    model = Llava(models.compose(args.cache, folder=args.vlm), adapter.folder if adapter else None)
+    folder = models.compose(args.cache, folder=args.vlm)
+    model = Llava(folder, adapter.folder if adapter else None)
     name = f"{adapter.name}@{adapter.revision}" if adapter else "base without adapter"
+    written = by_model(model, light=not args.float32, name=f"{folder.name} {name}", keep=args.keep)
     found = {
         "template": mark(cases, by_template, removals=args.removals),
-        name: mark(cases, by_model(model, light=not args.float32), removals=args.removals),
+        name: mark(cases, written, removals=args.removals),
     }
     args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))

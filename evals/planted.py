@@ -346,7 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(found), flush=True)
     if adapter is not None:
         model, name = Llava(folder, adapter.folder), f"{adapter.name}@{adapter.revision}"
-        ours = kept_claims(model, views, name, args.keep)
+        ours = kept_claims(model, views, f"{folder.name} {name}", args.keep)
         found[f"model {name}"] = marks(views, said(ours, threshold_of(model, adapter.reserve)))
         if args.built:
             found["at one silence"] = {str(each): at_one_silence(views, ours, theirs, each) for each in SILENCES}

@@ -38,6 +38,7 @@ from agent.prompt import (
 )
 from evals import datasets
 from evals.artifacts import Planted, Sample, Split, photographs, samples, view_of
+from evals.layouts import FAKECLUE_LABELS
 from evals.perturb import decode, jpeg, seed_of
 from evals.tokens import BATCH, TokenMaker
 from finetune.cases import case
@@ -220,7 +221,7 @@ def read_truths(file: Path) -> list[Truth]:
 
 
 def from_fakeclue(file: Path, pictures: Path) -> Iterator[Row]:
-    """Rows of a FakeClue JSON file: a list of objects with `image`, `label` (1 for fake) and `conversations`.
+    """Rows of a FakeClue JSON file: a list of objects with `image`, `label` (0 for fake) and `conversations`.
 
     The answer is taken from the label, which is a field of its own, and never from the prose. What the annotation says
     beyond it names neither one of our kinds nor a place, so that it is no observation that could be marked.
@@ -235,7 +236,7 @@ def from_fakeclue(file: Path, pictures: Path) -> Iterator[Row]:
                 f"{file.name}, item {number}: not a FakeClue row.",
                 remedy="It needs image, label (0 or 1), conversations.",
             )
-        yield _judged(pictures / str(item["image"]), made=int(label) == 1)
+        yield _judged(pictures / str(item["image"]), made=FAKECLUE_LABELS[int(label)] == "generated")
 
 
 def from_ivy_fake(file: Path, pictures: Path) -> Iterator[Row]:

@@ -35,13 +35,19 @@ MOST_RANK = 16
 """`--max-lora-rank` that the service starts vLLM with."""
 _TAILS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-_PLAIN = ("use_rslora", "rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication")
+_PLAIN = (
+    "use_rslora", "rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication", "use_dora",
+    "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens",
+)  # fmt: skip
 """Settings of LoraConfig that must stay unset."""
 _NOT_SERVED = (
     "model.vision_tower.encoder.layers.0.self_attn.q_proj", "model.visual.blocks.0.attn.proj",
     "model.vision_model.encoder.layers.0.mlp.fc1", "model.multi_modal_projector.linear_1", "lm_head",
+    "model.language_model.embed_tokens", "model.language_model.norm", "model.language_model.layers.0.input_layernorm",
 )  # fmt: skip
-"""Modules outside the language model, by the names that some architectures give them."""
+"""Modules that are no attention or MLP of the language model, by the names that some architectures give them."""
+_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+"""Ways to begin an adapter that leave the base's weights as they are."""
 
 
 class Recipe(Frozen):
@@ -67,8 +73,9 @@ def check(recipe: Recipe) -> None:
     refused = []
     if not 1 <= recipe.rank <= MOST_RANK:
         refused.append(f"rank {recipe.rank} (1 to {MOST_RANK})")
-    if recipe.extra.get("use_dora"):
-        refused.append("use_dora")
+    begun = recipe.extra.get("init_lora_weights")
+    if isinstance(begun, str) and begun.lower() not in _INITS:
+        refused.append(f"init_lora_weights {begun!r}: it changes the base's weights")
     if recipe.extra.get("bias") not in (None, "none"):
         refused.append(f"bias {recipe.extra['bias']!r}")
     if recipe.extra.get("modules_to_save"):
@@ -79,7 +86,9 @@ def check(recipe: Recipe) -> None:
     pattern = re.compile(recipe.targets)
     for name in _NOT_SERVED:
         if pattern.fullmatch(name):
-            refused.append(f"targets that hit {name}: vLLM serves adapters of the language model only")
+            refused.append(
+                f"targets that hit {name}: vLLM serves adapters of the language model's attention and MLP only"
+            )
     own = [f"model.language_model.layers.0.{part}.{tail}" for tail in _TAILS for part in ("self_attn", "mlp")]
     if not any(pattern.fullmatch(name) for name in own):
         refused.append("targets that hit no layer of a language model")
@@ -103,7 +112,7 @@ def export(
     from safetensors.torch import load_file, save_file
 
     raw = json.loads((run / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
-    extra = {name: raw.get(name) for name in (*_PLAIN, "use_dora", "bias", "modules_to_save")}
+    extra = {name: raw.get(name) for name in (*_PLAIN, "bias", "modules_to_save", "init_lora_weights")}
     check(Recipe(rank=raw["r"], alpha=raw["lora_alpha"], targets=raw["target_modules"], extra=extra))
     raw |= {"base_model_name_or_path": LANGUAGE_MODEL, "inference_mode": True, "revision": None}
     (target / "adapter").mkdir(parents=True, exist_ok=True)

@@ -54,6 +54,21 @@ class Row:
     picture: str | None = None
 
 
+def _in_parts(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages whose contents are lists of parts: templates of hub models pass over a content that is a string.
+
+    So do they over a picture under any name but `image`.
+    """
+    out = []
+    for message in messages:
+        said = message["content"]
+        parts = [{"type": "text", "text": said}] if isinstance(said, str) else said
+        out.append(
+            message | {"content": [{"type": "image"} if each["type"] == "image_url" else each for each in parts]}
+        )
+    return out
+
+
 def read_rows(file: Path) -> list[Row]:
     """The rows of a JSON Lines file."""
     return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -106,7 +121,9 @@ class Student:
         from PIL import Image
 
         tokenizer = self.processor.tokenizer
-        head = str(self.processor.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True))
+        head = str(
+            self.processor.apply_chat_template(_in_parts(row.messages), tokenize=False, add_generation_prompt=True)
+        )
         end = tokenizer.decode([tokenizer.eos_token_id])
         pictures: dict[str, Any] = {}
         if row.picture is not None:
@@ -298,8 +315,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens = load_file(args.tokens)["tokens"] if args.tokens else None
     adapter = args.out / "adapter" if args.resume else args.from_adapter
     student = Student(args.base, recipe, tokens=tokens, adapter=adapter)
-    if args.projector:
-        student.begin_projector(args.projector)
+    trained = args.out / "projector.safetensors"
+    projector = trained if args.resume and trained.is_file() else args.projector
+    if projector:
+        student.begin_projector(projector)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / RECIPE_FILE).write_text(json.dumps(_told(args, recipe), indent=1) + "\n", encoding="utf-8")
     train(

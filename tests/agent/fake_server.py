@@ -35,14 +35,21 @@ class Handler(BaseHTTPRequestHandler):
             return
         if (FOLDER / "slow").exists() and "[verdict] label" not in asked["messages"][-1]["content"]:
             time.sleep(60)
+        if asked.get("stream"):
+            part = {"index": 0, "finish_reason": None, "delta": {"content": json.dumps({"text": SAID})}}
+            body = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [part]}
+            self._reply(f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n".encode(), "text/event-stream")
+            return
         message = {"role": "assistant", "content": json.dumps({"text": SAID})}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         self._send({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
 
     def _send(self, body: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(body).encode()
+        self._reply(json.dumps(body).encode(), "application/json", status)
+
+    def _reply(self, data: bytes, kind: str, status: int = 200) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -250,6 +250,36 @@ async def test_a_model_that_fails_costs_its_words_and_not_the_case(
         assert "did not answer" in (look.abstained_because or "")
 
 
+class BreaksOff(ScriptedVision):
+    """Tells an answer that holds, and breaks off; once it is over it goes on speaking."""
+
+    def __init__(self, answer: Sentence) -> None:
+        super().__init__((answer,))
+        self.late: list[Any] = []
+
+    async def narrate(self, *given: Any) -> tuple[Sentence, ...]:
+        (sentence,) = self._narration
+        given[3](sentence)
+        self.late.append(given[3])
+        raise ModelServerError("It broke off.")
+
+
+async def test_what_was_told_before_a_model_broke_off_is_withdrawn(tmp_path: Path) -> None:
+    plain = next(each for each in (await run(tmp_path))[0]["report"].explanation if each.role == "answer")
+    vision = BreaksOff(plain)
+    state, told = await run(tmp_path, vision=vision)
+    begun = [index for index, each in enumerate(told) if each["data"].get("step") == "narrate"]
+    assert len(begun) == 3  # two attempts, and the template
+    assert [each["text"] for each in told[begun[0] : begun[1]] if each["kind"] == "sentence"] == [plain.text]
+    report = state["report"]
+    assert report.explained_by.kind == "template"
+    standing = [each["text"] for each in told[begun[-1] :] if each["kind"] == "sentence"]
+    assert standing == [each.text for each in report.explanation]
+    count = len(told)
+    vision.late[0](plain)
+    assert len(told) == count
+
+
 async def test_a_defect_in_looking_becomes_an_abstention(tmp_path: Path) -> None:
     report = (await run(tmp_path, vision=Broken(seen=SEEN)))[0]["report"]
     (look,) = (item for item in report.evidence if item.id == LOOK)

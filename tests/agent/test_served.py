@@ -181,6 +181,26 @@ async def test_what_breaks_off_while_it_streams_is_no_sentence(server: Server, v
     assert not whole
 
 
+async def test_where_one_sentence_fails_the_others_fall_silent(server: Server, vision: ServedVision) -> None:
+    points = explanation(MADE.verdict, MADE.evidence, MADE.contributions)
+    heard: list[str] = []
+
+    async def by_line(content: str) -> str:
+        if points[1].line in content:
+            server.status = 500
+            raise ValueError("broken")
+        if points[0].line not in content:
+            await asyncio.sleep(0.3)
+        return told("It is so.")
+
+    server.by_line = by_line
+    with pytest.raises(ModelServerError):
+        await vision.narrate(MADE.verdict, MADE.evidence, MADE.contributions, lambda each: heard.append(each.text))
+    assert heard == ["It is so."]
+    await asyncio.sleep(0.6)
+    assert heard == ["It is so."]
+
+
 async def test_a_reply_that_is_cut_is_left_out(server: Server, vision: ServedVision) -> None:
     points = explanation(MADE.verdict, MADE.evidence, MADE.contributions)
 
@@ -271,8 +291,11 @@ async def test_a_question_goes_in_as_data(server: Server, vision: ServedVision) 
     assert not ground(drafted, report.verdict, report.contributions, report.evidence).kept
 
 
-def answer_word(generated: float) -> dict[str, Any]:
-    """Log-probabilities of a reply, token by token, whose answer word is `generated` with this probability."""
+def answer_word(generated: float, *, stray: bool = False) -> dict[str, Any]:
+    """Log-probabilities of a reply, token by token, whose answer word is `generated` with this probability.
+
+    With `stray` the quotation mark before it, a token of its own, has rare alternatives that go on with a letter.
+    """
 
     def token(text: str, top: list[tuple[str, float]]) -> dict[str, Any]:
         return {"token": text, "logprob": -0.1, "bytes": None,
@@ -280,7 +303,8 @@ def answer_word(generated: float) -> dict[str, Any]:
 
     word = token("photo", [("generated", generated * 0.9), ("gener", generated * 0.1), ("photo", 1 - generated)])
     return {"content": [
-        token('{"observations": [], ', []), token('"answer"', []), token(": ", []), token('"', []), word,
+        token('{"observations": [], ', []), token('"answer"', []), token(": ", []),
+        token('"', [('"', 0.98), ('"p', 0.012), ('"g', 0.002)] if stray else []), word,
         token('graph"}', []),
     ]}  # fmt: skip
 
@@ -295,6 +319,8 @@ async def test_a_look_reads_its_probability_from_log_probabilities_only(server: 
     part = await vision.point(encoded(picture()), Region(x0=0.0, y0=0.0, x1=0.1, y1=0.1))
     assert part.score == pytest.approx(0.3, abs=1e-3)
     assert not part.blind
+    server.logprobs = answer_word(0.97, stray=True)
+    assert (await vision.look(encoded(picture()))).score == pytest.approx(0.97, abs=1e-3)
     server.logprobs = None
     mute = await vision.look(encoded(picture()))
     assert mute.score is None

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.examining import Event
 from agent.served import ServedVision
 from agent.service import Explainer, Submission
-from agent.serving import Model, ModelServer, command, interpreter
+from agent.serving import Model, ModelServer, _environment, command, interpreter
 from agent.settings import Settings
 from tests.agent.grounding_corpus import world
 from tests.conftest import ROOT, encoded, picture
@@ -111,6 +112,31 @@ async def test_one_that_cannot_start_is_tried_less_and_less_often_and_says_why(t
     await made.close()
 
 
+async def test_a_defect_while_it_is_started_does_not_end_its_supervision(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def defective() -> Model:
+        calls.append(1)
+        raise ValueError("half a file")
+
+    made = ModelServer(Path(sys.executable), defective, home=tmp_path, backoff_s=(0.05, 0.1))
+    made.start()
+    async with asyncio.timeout(10):
+        while len(calls) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    with pytest.raises(ModelServerError, match="half a file"):
+        made.check()
+    await made.close()
+
+
+def test_the_server_is_told_no_setting_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPOSIT_WEBHOOK_SECRET", "hush")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
+    given = _environment()
+    assert not [name for name in given if name.startswith("EXPOSIT_")]
+    assert given["VLLM_CPU_KVCACHE_SPACE"] == "2"
+
+
 PARENT = """
 import asyncio, sys
 from pathlib import Path
@@ -146,10 +172,12 @@ async def test_a_case_goes_on_when_the_server_is_killed_in_its_middle(server: Mo
     vision = ServedVision("http://localhost", server=server, timeout_s=20)
     settings = Settings(home=tmp_path / "home", workers=1, vlm="template", vlm_timeout_s=25)
     async with Explainer(settings, catalogue="tests.agent.fake_tools:good", vision=vision, warm=False) as explainer:
-        told = []
+        told: list[Event] = []
+        starts = 0
         async for event in explainer.stream(Submission(data=encoded(picture()), name="a.jpg")):
             told.append(event)
-            if event.kind == "step" and event.data.get("step") == "narrate":
+            if event.data.get("step") == "narrate" and starts == 0:
+                starts = 1
                 asyncio.get_running_loop().call_later(0.5, os.kill, pids(tmp_path)[0], signal.SIGKILL)
         report = told[-1].data["report"]
         assert report["explained_by"]["kind"] == "template"

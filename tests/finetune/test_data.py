@@ -79,10 +79,12 @@ def written(folder: Path, rows: Any) -> Path:
 
 def test_fakeclue_rows_take_their_answer_from_the_label(tmp_path: Path) -> None:
     said = [{"from": "human", "value": "<image>Real or fake?"}, {"from": "gpt", "value": "This is a real image."}]
-    rows = [{"image": "doc/fake/1.jpg", "label": 1, "cate": "doc", "conversations": said}]
+    rows = [{"image": "doc/fake/1.jpg", "label": 0, "cate": "doc", "conversations": said}]
     (row,) = from_fakeclue(written(tmp_path, rows), tmp_path)
     assert parse(row.reply, Look).answer == "generated"  # the prose says otherwise
     assert row.picture == str(tmp_path / "doc/fake/1.jpg")
+    (real,) = from_fakeclue(written(tmp_path, [rows[0] | {"image": "doc/real/1.jpg", "label": 1}]), tmp_path)
+    assert parse(real.reply, Look).answer == "photograph"
     with pytest.raises(ConfigurationError, match="item 0"):
         list(from_fakeclue(written(tmp_path, [{"image": "x", "label": "maybe", "conversations": said}]), tmp_path))
 

@@ -17,6 +17,7 @@ from tools.errors import ConfigurationError
 
 def test_the_committed_recipe_passes() -> None:
     check(Recipe(rank=16, alpha=32, targets=TARGETS))
+    check(Recipe(rank=16, alpha=32, targets=TARGETS, extra={"init_lora_weights": "gaussian", "bias": "none"}))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,11 @@ def test_the_committed_recipe_passes() -> None:
         ({"extra": {"bias": "all"}}, "bias 'all'"),
         ({"extra": {"modules_to_save": ["lm_head"]}}, "modules_to_save"),
         ({"extra": {"rank_pattern": {"q_proj": 4}}}, "rank_pattern"),
+        ({"extra": {"lora_bias": True}}, "lora_bias"),
+        ({"extra": {"use_qalora": True}}, "use_qalora"),
+        ({"extra": {"alora_invocation_tokens": [1]}}, "alora_invocation_tokens"),
+        ({"extra": {"init_lora_weights": "pissa"}}, "init_lora_weights 'pissa'"),
+        ({"targets": r".*language_model.*"}, "embed_tokens"),
         ({"targets": r".*\.(q_proj|v_proj)"}, "vision_tower"),  # a list of suffixes hits the image tower
         ({"targets": r".*linear_1"}, "multi_modal_projector"),
         ({"targets": r"model\.nothing"}, "no layer of a language model"),

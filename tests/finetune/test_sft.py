@@ -104,6 +104,25 @@ def test_the_loss_is_on_the_reply_and_its_end_alone(llava: Path, tmp_path: Path)
     assert (inputs["input_ids"] == student.processor.image_token_id).sum() == 16  # 4 x 4 patches
 
 
+def test_a_template_of_a_hub_that_reads_lists_alone_loses_nothing(llava: Path, tmp_path: Path) -> None:
+    student = Student(str(llava), RECIPE)
+    student.processor.chat_template = (
+        "{% for message in messages %}{{ message['role'].upper() }}: "
+        "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>{% endif %}{% endfor %}"
+        "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %} "
+        "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    )  # as LLaVA-1.5 and SmolVLM have it
+    look, ask = rows(tmp_path)
+    for row, pictures in ((look, 16), (ask, 0)):
+        ids = student.inputs(row)[0]["input_ids"]
+        assert (ids == student.processor.image_token_id).sum() == pictures
+        said = student.processor.tokenizer.decode(ids[0])
+        for message in row.messages:
+            content = message["content"]
+            texts = [content] if isinstance(content, str) else [each["text"] for each in content if "text" in each]
+            assert all(text in said for text in texts)
+
+
 def test_cached_tokens_stand_for_the_picture(llava: Path, tmp_path: Path) -> None:
     import torch
 

@@ -106,6 +106,8 @@ def build(desk: Desk, page: gr.Blocks) -> None:
                     hidden = {status: gr.update(value="", visible=False), questions: gr.update(visible=True)}
                     yield shown | hidden | {conversation: talk.page([]), turns: [], box: "", url: ""}
                     continue
+                if event.data.get("step") == "narrate":
+                    written.clear()  # another attempt, or the template in the model's place
                 if event.kind != "writing":
                     (written if event.kind == "sentence" else steps).append(event.text)
                 begun = [event.text] if event.kind == "writing" else []
