@@ -226,7 +226,7 @@ def _written_once(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def states(cache: Path) -> tuple[WeightState, ...]:
-    """Every pinned weight with its state, the composed model last; each file that is there is hashed."""
+    """Every pinned weight with its state, what was composed of them last; each file that is there is hashed."""
     found = []
     for name, pin in weights.registry().items():
         state, note = _state(lambda name=name: weights.verify(name, cache))  # type: ignore[misc]
@@ -246,7 +246,9 @@ def states(cache: Path) -> tuple[WeightState, ...]:
                     state=state, note=note,
                 )
             )  # fmt: skip
-    return (*found, _composed_state(cache))
+    found.append(_composed_state(cache))
+    merged = sorted(composed_folder(cache).parent.glob(f"{composed_folder(cache).name}{MERGED}*"))
+    return (*found, *(_merged_state(folder) for folder in merged))
 
 
 def _composed_state(cache: Path) -> WeightState:
@@ -260,6 +262,17 @@ def _composed_state(cache: Path) -> WeightState:
         name=COMPOSED, file=f"{target.name}/", size=file.stat().st_size if file.is_file() else 0,
         licence="that of its parts: clip, smollm2, vlm-projector", state=state, note=note,
         source="composed on this machine from clip, smollm2 and vlm-projector",
+    )  # fmt: skip
+
+
+def _merged_state(folder: Path) -> WeightState:
+    """One checkpoint that was written for a server on a CPU (`merge`), at its first start."""
+    state, note = _state(lambda: _check_composed(folder))
+    file = folder / _CHECKPOINT
+    return WeightState(
+        name=f"{COMPOSED}-merged", file=f"{folder.name}/", size=file.stat().st_size if file.is_file() else 0,
+        licence="that of its parts: vlm, vlm-adapter", state=state, note=note,
+        source="merged on this machine from vlm and vlm-adapter",
     )  # fmt: skip
 
 

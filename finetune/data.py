@@ -176,10 +176,20 @@ def build(
         "rows": dict(Counter(row.task for row in rows)),
         "photographs": dict(sources),
         "generated_pictures": "train/ of the shared data (43 diffusion models, face GANs)",
+        "licences": licences(data),
         "sha256": {name: _sha256(out / name) for name in ("tokens.safetensors", "views.json", "rows.jsonl")},
     }
     (out / "card.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def licences(data: Path) -> dict[str, list[str]]:
+    """What the sources of photographs and generated pictures state of their terms, by source."""
+    stated: dict[str, set[str]] = {}
+    made = (item for item in datasets.labelled(data, "train") if item.label == "generated")
+    for item in (*photographs(data, "train"), *made):
+        stated.setdefault(item.source, set()).add(item.licence or "not stated in the manifest")
+    return {source: sorted(terms) for source, terms in sorted(stated.items())}
 
 
 def _build_views(data: Path, base: Path, out: Path, *, views: int, made: int, seed: int) -> list[Truth]:

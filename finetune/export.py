@@ -29,6 +29,10 @@ from tools.errors import ConfigurationError
 ADAPTER_FILE, PROJECTOR_FILE = "adapter_model.safetensors", "projector.safetensors"
 RECIPE_FILE = "recipe.json"
 """In a run folder: what `finetune.sft` was told."""
+TERMS = (
+    "Licence of projector and adapter: Apache-2.0. Weights only: no picture is part of them. The pictures they were "
+    "trained on have terms of their own (data.licences), and several sources state none."
+)
 MOST_BYTES = 20_000_000
 """Of projector and adapter together."""
 MOST_RANK = 16
@@ -163,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--silence", type=Path, help="What finetune.silence chose, once it has read a first export.")
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    training: dict[str, Any] = {"note": args.note, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
+    training: dict[str, Any] = {"note": args.note, "terms": TERMS, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
     training["recipe"] = json.loads((args.run / RECIPE_FILE).read_text(encoding="utf-8"))
     curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
     training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]

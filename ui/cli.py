@@ -40,7 +40,9 @@ app.add_typer(audit_app, name="audit")
 Budget = Annotated[Depth | None, typer.Option(help="What an examination may cost; EXPOSIT_BUDGET when unset.")]
 Vlm = Annotated[
     str | None,
-    typer.Option(help="Who looks and narrates: auto, embedded, template, or a model server's URL (EXPOSIT_VLM)."),
+    typer.Option(
+        help="Who looks and narrates: auto, served, embedded, template, or a model server's URL (EXPOSIT_VLM)."
+    ),
 ]
 
 

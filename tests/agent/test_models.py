@@ -140,6 +140,10 @@ def test_every_weight_is_listed_with_the_composed_model(tmp_path: Path) -> None:
     assert (found["vlm"].state, found["clip"].state) == ("missing", "missing")
     assert "exposit models pull" in found["vlm"].note
     assert found["vlm-adapter"].state == "ready"
+    assert "vlm-merged" not in found
+    merged = tmp_path / f"{models.composed_folder(tmp_path).name}{models.MERGED}exposit@abc"
+    merged.mkdir()
+    assert {each.name: each.state for each in models.states(tmp_path)}["vlm-merged"] == "damaged"
 
 
 def test_the_dequantised_tower_agrees_with_the_int8_one() -> None:
