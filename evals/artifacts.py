@@ -44,8 +44,8 @@ Planted = Literal[
     "wrong light direction", "colour fringes", "coarse lattice", "pasted region", "regenerated region",
 ]  # fmt: skip
 KINDS: tuple[Planted, ...] = get_args(Planted)
-"""Everything the lab can plant; `agent.prompt.Kind` holds those of them that the model was found to see
-(`finetune.visible`)."""
+"""Everything the lab can plant; `agent.prompt.Kind` holds those of them that the model is taught. Which of them the
+tokens of the image tower show at all is measured by `finetune.visible`."""
 PLACES = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
 """Cells of the grid, row by row."""
 STRENGTHS: dict[Split, tuple[tuple[float, float], ...]] = {

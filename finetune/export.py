@@ -167,7 +167,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--silence", type=Path, help="What finetune.silence chose, once it has read a first export.")
     parser.add_argument("--out", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    training: dict[str, Any] = {"note": args.note, "terms": TERMS, "data": json.loads(args.data_card.read_text(encoding="utf-8"))}
+    training: dict[str, Any] = {
+        "note": args.note,
+        "terms": TERMS,
+        "data": json.loads(args.data_card.read_text(encoding="utf-8")),
+    }
     training["recipe"] = json.loads((args.run / RECIPE_FILE).read_text(encoding="utf-8"))
     curves = [json.loads(file.read_text(encoding="utf-8")) for file in args.curve]
     training["curves"] = [thinned(each["curve"] if isinstance(each, dict) else each) for each in curves]
