@@ -44,7 +44,7 @@ Kind = Literal[
     "over-smooth texture", "repeated texture", "broken lettering", "warped lines", "colour fringes", "coarse lattice",
     "pasted region",
 ]  # fmt: skip
-"""What the model was found to see in a small view, of all that `evals.artifacts` plants: `finetune/RESULTS.md`."""
+"""What the model is taught to name, of all that `evals.artifacts` plants: what it can see (`finetune/RESULTS.md`)."""
 PlaceName = Literal["top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right"]
 
 _BRIEF = 240
