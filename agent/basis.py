@@ -49,6 +49,8 @@ class Basis:
     undecided: bool = False
     none_found: bool = False
     confidence: str = ""
+    verdict_cited: bool = False
+    asked: str = ""
     chances: dict[str, float] = field(default_factory=dict)
     even: set[str] = field(default_factory=set)
 
@@ -76,7 +78,7 @@ def basis_of(
             Known(entry.decibans, "db"),
             Known(entry.llr, None, "weight"),
             Known(math.exp(min(size, 50.0)), "times", "weight"),
-            Known(_without(entry, whole), "fraction", "without"),
+            Known(_without(entry, whole), "fraction", entry.target, "without"),
         ]
         if size > 0.005:
             basis.weighs.add((entry.target, "for" if entry.llr > 0 else "against"))
@@ -128,7 +130,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     basis.numbers.append(Known(item.applicability, "fraction"))
     basis.numbers += [Known(quantity.value, quantity.unit, "version") for quantity in quantities(item.version)]
     if item.score is not None:
-        basis.numbers.append(Known(item.score, "fraction"))
+        basis.numbers.append(Known(item.score, "fraction", "score"))
     for text in texts:
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.texts += [text for text in texts if text]
@@ -147,16 +149,23 @@ def _take_polarity(basis: Basis, finding: Finding) -> None:
 
 
 def _take_verdict(basis: Basis, verdict: Verdict) -> float:
-    basis.numbers += [
-        Known(verdict.p_generated, "fraction", "generated"),
-        Known(1 - verdict.p_generated, "fraction", "generated", complement=True),
-        Known(verdict.prior, "fraction", "prior"),
-        Known(0.9, "fraction", "interval"),  # its level, part of the contract
-        *(Known(bound, "fraction", "generated") for bound in verdict.interval),
-        *(Known(ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items()),
-        *(Known(10 * math.log10(r), "db", t) for t, r in verdict.likelihood_ratio.items() if r > 0),
-        *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
-    ]
+    basis.verdict_cited, basis.asked = True, "edited" if verdict.label == "edited" else "generated"
+    sides = [("generated", verdict.p_generated, verdict.interval)]
+    if verdict.p_edited is not None:
+        sides.append(("edited", verdict.p_edited, verdict.interval_edited or (0.0, 1.0)))
+    for target, p, (low, high) in sides:
+        basis.numbers += [
+            Known(p, "fraction", target, "p"),
+            Known(1 - p, "fraction", target, "p", complement=True),
+            Known(low, "fraction", target, "low"),
+            Known(high, "fraction", target, "high"),
+        ]
+    basis.numbers += [Known(verdict.prior, "fraction", "prior", "prior"), Known(0.9, "fraction", "interval", "level")]
+    for name, ratio in verdict.likelihood_ratio.items():
+        basis.numbers.append(Known(ratio, "times", name, "ratio"))
+        if ratio > 0:
+            basis.numbers.append(Known(1 / ratio, "times", name, "ratio", complement=True))
+            basis.numbers.append(Known(10 * math.log10(ratio), "db", name))
     for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
         if p is not None:
             basis.chances[target] = p
@@ -166,10 +175,6 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
             sign = "for" if p > 0.5 else "against"
             basis.speaks.add((target, sign))
             basis.weighs.add((target, sign))
-    if verdict.p_edited is not None:
-        basis.numbers.append(Known(verdict.p_edited, "fraction", "edited"))
-        basis.numbers.append(Known(1 - verdict.p_edited, "fraction", "edited", complement=True))
-        basis.numbers += [Known(bound, "fraction", "edited") for bound in verdict.interval_edited or ()]
     if verdict.label in ("no_evidence", "inconclusive"):
         basis.undecided = True
     basis.none_found = verdict.label == "no_evidence"

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from agent import degrees, wording
 from agent import subjects as about
-from agent import wording
 from agent.basis import VERDICT, Basis, basis_of
-from agent.numerals import quantities, same
+from agent.numerals import quantities
+from agent.probabilities import numbers
 from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
 from agent.vocabulary import GLOSSARY, STOP_WORDS
 from tools.contract import Evidence, Frozen, Region
@@ -35,15 +36,6 @@ _DENIES_QUOTE = re.compile(
     r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
 )
 _ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", re.I)
-_NEEDS = {
-    "weight": _ABOUT_WEIGHT,
-    "without": re.compile(r"\bwithout\b|\bleft out\b|\bleaving out\b|\bhad\b.*\bnot\b|\bremov|\bif\b", re.I),
-    "prior": re.compile(r"\bprior\b|\bodds\b|\bstart\w*|\bbeforehand\b|\bassum\w+", re.I),
-    "interval": re.compile(r"\binterval\b|\bconfiden\w+", re.I),
-    "version": re.compile(r"\bversions?\b", re.I),
-    "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", re.I),
-}
-"""Numbers that may be told only in a clause that says what they are."""
 _CONFIDENCE = re.compile(
     r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
 )
@@ -100,7 +92,7 @@ def objection(
     for name in sorted(named):
         if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
             return f"It speaks of the tool “{name}” without citing it."
-    for check in (_numbers, _directions, _strength, _where, _subject):
+    for check in (numbers, _directions, _strength, _where, _subject):
         because = check(said, basis)
         if because:
             return because
@@ -157,30 +149,6 @@ def _without_quotes(text: str, basis: Basis) -> str | None:
     return rest
 
 
-def _numbers(text: str, basis: Basis) -> str | None:
-    for clause in wording.clauses(text):
-        claims = wording.claims(clause)
-        targets = {claim.target for claim in claims}
-        turned = any(claim.sign in ("against", "absent") or claim.target == "camera" for claim in claims)
-        for said in quantities(clause):
-            matches = [
-                known
-                for known in basis.numbers
-                if same(said, known) and (known.about not in _NEEDS or _NEEDS[known.about].search(clause))
-            ]
-            if not matches:
-                shown = clause[said.start : said.start + 12].strip()
-                return f"The number at “{shown}” is not in what it cites."
-            if not _PROBABILITY.search(clause) or not targets:
-                continue
-            if all(known.about in ("generated", "edited") and known.about not in targets for known in matches):
-                return "It gives the probability of one question as that of another."
-            sides = {known.complement for known in matches if known.about in targets}
-            if len(sides) == 1 and turned not in sides and len(matches) == sum(k.about in targets for k in matches):
-                return "It turns a probability into that of the opposite."
-    return None
-
-
 def _directions(text: str, basis: Basis) -> str | None:
     if wording.calls_real(text) and not basis.authentic:
         return "It calls the picture real or authentic, and only a trusted signature can say so."
@@ -216,7 +184,7 @@ def _named(target: str) -> str:
 
 def _strength(text: str, basis: Basis) -> str | None:
     claims = [claim for claim in wording.claims(text) if claim.sign in ("for", "against")]
-    for claim, grade in wording.likelihoods(text):
+    for claim, grade in degrees.likelihoods(text):
         chance = basis.chances.get(claim.target)
         if chance is None or basis.decided:
             continue
@@ -234,9 +202,9 @@ def _strength(text: str, basis: Basis) -> str | None:
         return "It states as a fact what the evidence only makes more or less likely."
     if re.search(r"\b(?:more|less) (?:likely|probable)\b(?! than not)", text, re.I):
         return None
-    if wording.least_level(text) > basis.level:
+    if degrees.least_level(text) > basis.level:
         return "Its words are stronger than the number."
-    if wording.most_level(text) < basis.level and not basis.weighed and not basis.decided:
+    if degrees.most_level(text) < basis.level and not basis.weighed and not basis.decided:
         return "Its words are weaker than the number."
     return None
 

@@ -131,53 +131,6 @@ _FLAT = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
-def clauses(text: str) -> tuple[str, ...]:
-    """`text` split where a claim may change direction."""
-    return tuple(part.strip() for part in _CLAUSE.split(text) if part and part.strip())
-
-
-def negated(clause: str) -> bool:
-    """Whether an odd number of negations stands in `clause`."""
-    return len(_NEGATIVE.findall(_IDIOM.sub(" ", clause))) % 2 == 1
-
-
-def claims(text: str) -> list[Said]:
-    """Every claim that `text` makes about how the picture was made."""
-    said = []
-    for raw in clauses(text):
-        clause = _IDIOM.sub(" ", raw)
-        targets = [target for target, pattern in _TARGETS.items() if pattern.search(clause)]
-        if not targets or (_DISCLAIM.search(clause) and not certain(raw)):
-            continue
-        if (
-            "edited" in targets
-            and "camera" in targets
-            and re.search(r"\bun(?:altered|edited|manipulated|touched)\b", clause, _I)
-        ):
-            targets.remove("edited")
-        sign: Sign
-        if re.search(r"\bas likely as not\b|\beven chance\b", raw, _I):
-            sign = "even"
-        elif _UNDECIDED.search(clause):
-            sign = "undecided"
-        elif ABSENT.search(clause):
-            sign = "absent"
-        else:
-            sign = "against" if negated(raw) else "for"
-        flat = bool(_FLAT.search(clause)) and not _HEDGE.search(text)
-        said += [Said(target, sign, raw, flat) for target in targets]
-    return said
-
-
-def calls_real(text: str) -> bool:
-    """Whether `text` uses a word such as real or authentic of the picture, other than to deny that it is shown."""
-    return any(
-        _REAL.search(clause) and not _DISCLAIM.search(clause) and not _UNDECIDED.search(clause)
-        for clause in clauses(text)
-    )
-
-
 _CERTAIN = re.compile(
     r"\bcertain(?:ly|ty)?\b|\bdefinit(?:e|ely|ive|ively)\b|\bprov(?:e|es|ed|en)\b|\bproof\b|\bno doubt\b"
     r"|\bwithout (?:a |any )?doubt\b"
@@ -194,23 +147,58 @@ _UNCERTAIN = re.compile(
     r"|\buncertain\w*",
     _I,
 )
-_STRONG = re.compile(
-    r"\b(?:very|highly|extremely) (?:likely|probabl\w+|unlikely|improbable)\b|\bin all (?:likelihood"
-    r"|probability)\b|\balmost surely\b"
-    r"|\bstrong(?:ly)?\b(?! (?:re-?saved?|compress))|\bcompelling\w*|\bheavily\b|\bhigh (?:probability|confidence"
-    r"|likelihood)\b|\bpowerful\w*",
-    _I,
-)
-_LIKELY = re.compile(r"(?<!more )(?<!less )(?<!\bas )(?<!how )\b(?:likely|probabl[ye])\b(?! than not)", _I)
-_UNLIKELY = re.compile(r"\bunlikely\b|\bimprobable\b", _I)
-_LIKELIHOOD = re.compile(
-    r"(?<!how )(?<!not )(?<!not very )\b(?:(?P<strong>very|highly|extremely) )?(?:(?P<than>less|as|more) )?"
-    r"(?P<un>un|im)?(?:likely|probable)\b(?P<not> (?:than|as) not\b)?",
-    _I,
-)
-_SLIGHT = re.compile(
-    r"\b(?:slight(?:ly)?|somewhat|a little|weak(?:ly)?|barely|hardly|marginal(?:ly)?|faint(?:ly)?)\b", _I
-)
+
+
+@lru_cache(maxsize=4096)
+def clauses(text: str) -> tuple[str, ...]:
+    """`text` split where a claim may change direction."""
+    return tuple(part.strip() for part in _CLAUSE.split(text) if part and part.strip())
+
+
+def negated(clause: str) -> bool:
+    """Whether an odd number of negations stands in `clause`."""
+    return len(_NEGATIVE.findall(_IDIOM.sub(" ", clause))) % 2 == 1
+
+
+def targets(clause: str) -> set[Target]:
+    """What `clause` speaks of, whatever it says of it."""
+    return {target for target, pattern in _TARGETS.items() if pattern.search(_IDIOM.sub(" ", clause))}
+
+
+def claims(text: str) -> list[Said]:
+    """Every claim that `text` makes about how the picture was made."""
+    said = []
+    for raw in clauses(text):
+        clause = _IDIOM.sub(" ", raw)
+        about = [target for target, pattern in _TARGETS.items() if pattern.search(clause)]
+        if not about or (_DISCLAIM.search(clause) and not certain(raw)):
+            continue
+        if (
+            "edited" in about
+            and "camera" in about
+            and re.search(r"\bun(?:altered|edited|manipulated|touched)\b", clause, _I)
+        ):
+            about.remove("edited")
+        sign: Sign
+        if re.search(r"\bas likely as not\b|\beven chance\b", raw, _I):
+            sign = "even"
+        elif _UNDECIDED.search(clause):
+            sign = "undecided"
+        elif ABSENT.search(clause):
+            sign = "absent"
+        else:
+            sign = "against" if negated(raw) else "for"
+        flat = bool(_FLAT.search(clause)) and not _HEDGE.search(text)
+        said += [Said(target, sign, raw, flat) for target in about]
+    return said
+
+
+def calls_real(text: str) -> bool:
+    """Whether `text` uses a word such as real or authentic of the picture, other than to deny that it is shown."""
+    return any(
+        _REAL.search(clause) and not _DISCLAIM.search(clause) and not _UNDECIDED.search(clause)
+        for clause in clauses(text)
+    )
 
 
 def certain(text: str) -> bool:
@@ -221,42 +209,6 @@ def certain(text: str) -> bool:
             if match[0].lower().startswith(("no doubt", "without")) or not _UNCERTAIN.search(before):
                 return True
     return False
-
-
-def likelihoods(text: str) -> list[tuple[Said, int]]:
-    """The words of likelihood in `text`, as the number of their `band`, each with the claim that it grades.
-
-    In a clause that claims nothing itself (“, which is likely”) they grade what the sentence claims before. What is
-    graded in words that compare (“more likely than before”) or is claimed in no direction is left out.
-    """
-    found, last = [], None
-    for clause in clauses(text):
-        last = next((each for each in claims(clause) if each.target != "camera"), last)
-        if last is None or last.sign not in ("for", "against"):
-            continue
-        for match in _LIKELIHOOD.finditer(clause):
-            if match["than"] and not match["not"]:
-                continue
-            than = (match["than"] or "").lower()
-            step = {"less": -1, "as": 0, "more": 1}.get(than, 3 if match["strong"] else 2)
-            # That the claim is denied (“not generated”) turns the grade round; its own “unlikely” does not.
-            denied = negated(_LIKELIHOOD.sub(" ", last.clause))
-            found.append((last, 3 + step * (-1 if bool(match["un"]) != denied else 1)))
-    return found
-
-
-def least_level(text: str) -> float:
-    """The probability of what is claimed that the strength words of `text` need, 0 where they need none."""
-    if _STRONG.search(text) and not re.search(r"\b(?:not|less|no) (?:very |so )?(?:strong|likely)", text, _I):
-        return 0.9
-    if _LIKELY.search(text) or _UNLIKELY.search(text):
-        return 0.75
-    return 0.0
-
-
-def most_level(text: str) -> float:
-    """The probability of what is claimed above which the words of `text` would understate it."""
-    return 0.9 if _SLIGHT.search(text) else 1.0
 
 
 _ROWS = {
