@@ -39,7 +39,8 @@ class Basis:
     speaks: set[tuple[str, str]] = field(default_factory=set)
     weighs: set[tuple[str, str]] = field(default_factory=set)
     topics: set[str] = field(default_factory=set)
-    level: float = 0.5
+    levels: dict[tuple[str, str], float] = field(default_factory=dict)
+    """How likely, at most, each claim may be told to be, by its target and sign."""
     weighed: bool = False
     scored: bool = False
     abstained: bool = False
@@ -54,6 +55,14 @@ class Basis:
     chances: dict[str, float] = field(default_factory=dict)
     even: set[str] = field(default_factory=set)
 
+    def allow(self, target: str, sign: str, level: float) -> None:
+        """Lets the claim be told as likely as `level`, or as whatever allows more."""
+        self.levels[target, sign] = max(level, self.levels.get((target, sign), 0.0))
+
+    def level(self, target: str, sign: str) -> float:
+        """How likely the claim may be told to be: 0.5 where nothing is known of it."""
+        return self.levels.get((target, sign), 0.5)
+
     @property
     def text(self) -> str:
         return ". ".join(self.texts)
@@ -65,12 +74,10 @@ def basis_of(
     """The basis that `cited` gives, with `verdict` where it is cited itself; `whole` is the case's verdict."""
     basis = Basis()
     ids = {item.id for item in cited}
-    levels = []
+    weights = [entry for entry in contributions if entry.evidence_id in ids]
     for item in cited:
-        levels.append(_take_evidence(basis, item))
-    for entry in contributions:
-        if entry.evidence_id not in ids:
-            continue
+        _take_evidence(basis, item, weighed=any(entry.evidence_id == item.id for entry in weights))
+    for entry in weights:
         basis.weighed = True
         basis.texts.append(entry.because)
         size = abs(entry.llr)
@@ -80,21 +87,27 @@ def basis_of(
             Known(math.exp(min(size, 50.0)), "times", "weight"),
             Known(_without(entry, whole), "fraction", entry.target, "without"),
         ]
+        sign = "for" if entry.llr > 0 else "against"
         if size > 0.005:
-            basis.weighs.add((entry.target, "for" if entry.llr > 0 else "against"))
-        levels.append(1 / (1 + math.exp(-min(size, 50.0))))
+            basis.weighs.add((entry.target, sign))
+        level = 1 / (1 + math.exp(-min(size, 50.0)))
+        basis.allow(entry.target, sign, level)
+        if entry.target == "generated":
+            basis.allow("camera", "against" if entry.llr > 0 else "for", level)
     for conflict in whole.conflicts:
         if ids & set(conflict.evidence_ids) or verdict is not None:
             basis.texts.append(conflict.text)
     if verdict is not None:
-        levels = [_take_verdict(basis, verdict)] + (levels if verdict.decided_by == "provenance" else [])
+        if verdict.decided_by != "provenance":
+            basis.levels.clear()  # what is said of the verdict is as likely as the verdict says
+        _take_verdict(basis, verdict)
         basis.numbers.append(Known(len(contributions), None, "count"))
     basis.numbers.append(Known(len(ids), None, "count"))
-    basis.level = max(levels, default=0.5)
     return basis
 
 
-def _take_evidence(basis: Basis, item: Evidence) -> float:
+def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
+    """Takes in what a tool says; where it is `weighed`, its weight tells how likely it makes things, not its words."""
     texts = [finding.text for finding in item.findings] + list(item.limits)
     texts += [ref.caption for ref in item.maps]
     if item.abstained_because is not None:
@@ -103,7 +116,6 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
         texts.append(item.abstained_because)
     else:
         basis.scored = True
-    level = 0.5
     basis.topics |= about.TOPICS.get(item.detector, set()) | set(about.subjects(item.detector.replace("_", " ")))
     for claim in item.claims:
         texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
@@ -111,7 +123,8 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
         if claim.rank == "trusted" and claim.depth == 0:
             basis.decided = True
             basis.authentic = basis.authentic or claim.says == "camera"
-            level = 0.99
+            decides = {"composite": "generated", "other": "camera"}.get(claim.says, claim.says)
+            basis.allow(decides, "for", 0.99)
         if claim.rank != "invalid":
             target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(
                 claim.says
@@ -120,8 +133,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
                 basis.speaks.add((target, "for"))
     for finding in item.findings:
         basis.numbers += from_mapping(finding.numbers.items(), finding.text)
-        _take_polarity(basis, finding)
-        level = max(level, _MOST_SEVERE[finding.severity] if finding.polarity != "neutral" else 0.5)
+        _take_polarity(basis, finding, 0.5 if weighed else _MOST_SEVERE[finding.severity])
         if finding.region is not None:
             basis.regions.append(finding.region)
     basis.regions += item.regions
@@ -135,46 +147,49 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.texts += [text for text in texts if text]
     basis.texts.append(f"{item.detector} {item.id}")
-    return level
 
 
-def _take_polarity(basis: Basis, finding: Finding) -> None:
-    opposite = {"generated": ("camera", "against"), "camera": ("generated", "against")}
-    if finding.polarity != "neutral":
-        basis.speaks.add((finding.polarity, "for"))
+def _take_polarity(basis: Basis, finding: Finding, level: float) -> None:
+    opposite = {"generated": "camera", "camera": "generated"}
+    if finding.polarity == "neutral":
+        return
+    said = [(finding.polarity, "for")]
     if finding.polarity in opposite:
-        basis.speaks.add(opposite[finding.polarity])
+        said.append((opposite[finding.polarity], "against"))
     if finding.polarity == "camera":
-        basis.speaks.add(("edited", "against"))
+        said.append(("edited", "against"))
+    basis.speaks.update(said)
+    for target, sign in said:
+        basis.allow(target, sign, level)
 
 
-def _take_verdict(basis: Basis, verdict: Verdict) -> float:
+def _take_verdict(basis: Basis, verdict: Verdict) -> None:
     basis.verdict_cited, basis.asked = True, "edited" if verdict.label == "edited" else "generated"
     sides = [("generated", verdict.p_generated, verdict.interval)]
     if verdict.p_edited is not None:
         sides.append(("edited", verdict.p_edited, verdict.interval_edited or (0.0, 1.0)))
     for target, p, (low, high) in sides:
+        basis.chances[target] = p
+        basis.allow(target, "for", p)
+        basis.allow(target, "against", 1 - p)
         basis.numbers += [
             Known(p, "fraction", target, "p"),
             Known(1 - p, "fraction", target, "p", complement=True),
             Known(low, "fraction", target, "low"),
             Known(high, "fraction", target, "high"),
         ]
+        if 0.4 <= p <= 0.6:
+            basis.even.add(target)
+        if abs(p - 0.5) > 0.05:
+            sign = "for" if p > 0.5 else "against"
+            basis.speaks.add((target, sign))
+            basis.weighs.add((target, sign))
     basis.numbers += [Known(verdict.prior, "fraction", "prior", "prior"), Known(0.9, "fraction", "interval", "level")]
     for name, ratio in verdict.likelihood_ratio.items():
         basis.numbers.append(Known(ratio, "times", name, "ratio"))
         if ratio > 0:
             basis.numbers.append(Known(1 / ratio, "times", name, "ratio", complement=True))
             basis.numbers.append(Known(10 * math.log10(ratio), "db", name))
-    for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
-        if p is not None:
-            basis.chances[target] = p
-        if p is not None and 0.4 <= p <= 0.6:
-            basis.even.add(target)
-        if p is not None and abs(p - 0.5) > 0.05:
-            sign = "for" if p > 0.5 else "against"
-            basis.speaks.add((target, sign))
-            basis.weighs.add((target, sign))
     if verdict.label in ("no_evidence", "inconclusive"):
         basis.undecided = True
     basis.none_found = verdict.label == "no_evidence"
@@ -185,6 +200,9 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
         basis.speaks |= {("generated", "for"), ("edited", "for"), ("camera", "for")}
     if verdict.decided_by == "provenance":
         basis.decided = True
+        says = {"laundered": ("generated", "edited"), "authentic": ("camera",)}
+        for target in says.get(verdict.label, (verdict.label,)):
+            basis.allow(target, "for", 0.99)
         if verdict.label in ("generated", "edited"):
             basis.speaks.add((verdict.label, "for"))
     basis.confidence = verdict.confidence
@@ -194,10 +212,6 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
     for text in (verdict.abstained_because or "", *verdict.not_examined):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.topics |= {"metadata"} if verdict.decided_by == "provenance" else set()
-    p = verdict.p_generated
-    if verdict.label == "edited" and verdict.p_edited is not None:
-        p = verdict.p_edited
-    return 0.99 if verdict.decided_by == "provenance" else max(p, 1 - p)
 
 
 def _without(entry: Contribution, verdict: Verdict) -> float:

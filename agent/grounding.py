@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from agent import degrees, wording
+from agent import degrees, standing, wording
 from agent import subjects as about
 from agent.basis import VERDICT, Basis, basis_of
 from agent.numerals import quantities
@@ -40,6 +40,8 @@ _CONFIDENCE = re.compile(
     r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
 )
 _EVEN = wording.band(0.5)
+_AS_GOOD_AS_EVEN = 0.02
+"""How far from even a probability may be told as leaning the other way."""
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
 
 
@@ -92,11 +94,13 @@ def objection(
     for name in sorted(named):
         if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
             return f"It speaks of the tool “{name}” without citing it."
+    case = standing.Case(verdict, contributions, evidence, tuple(cited))
+    because = standing.sides(said, case)
+    for judge in (standing.kind, standing.weight, standing.absence):
+        because = because or judge(said, basis, case)
     for check in (numbers, _directions, _strength, _where, _subject):
-        because = check(said, basis)
-        if because:
-            return because
-    return None
+        because = because or check(said, basis)
+    return because
 
 
 def _normal(text: str) -> str:
@@ -157,14 +161,15 @@ def _directions(text: str, basis: Basis) -> str | None:
     if basis.abstained and not basis.scored and text.strip(" “”.") and not about.denies_anything(text):
         return "It makes a finding out of a tool that gave no judgement."
     for claim in wording.claims(text):
+        if claim.sign == "even" and claim.target not in basis.even:
+            return "It says that the question stands even, and the number does not."
         told = bool(_PROBABILITY.search(claim.clause) and quantities(claim.clause) and claim.target != "camera")
         if told and not re.search(r"(?<!even )\bodds\b|\bdeciban", claim.clause, re.I):
             continue  # the number was checked with its side, and is the claim
         allowed = basis.weighs if basis.weighed and _ABOUT_WEIGHT.search(claim.clause) else basis.speaks | basis.weighs
         if claim.sign == "even":
-            if claim.target not in basis.even:
-                return "It says that the question stands even, and the number does not."
-        elif claim.sign in ("for", "against"):
+            continue
+        if claim.sign in ("for", "against"):
             if (claim.target, claim.sign) not in allowed:
                 return f"What it cites does not speak {claim.sign} {_named(claim.target)}."
         elif basis.abstained and not basis.scored and claim.sign == "absent" and not about.says_abstained(claim.clause):
@@ -189,7 +194,8 @@ def _strength(text: str, basis: Basis) -> str | None:
         if chance is None or basis.decided:
             continue
         told, held = grade - _EVEN, wording.band(chance) - _EVEN
-        if told * held < 0 or abs(told - held) > 1:
+        other_side = told * (chance - 0.5) < 0 and abs(chance - 0.5) > _AS_GOOD_AS_EVEN
+        if other_side or told * held < 0 or abs(told - held) > 1:
             return "Its words of likelihood are not those of the number."
     if wording.certain(text):
         return "It claims certainty, which no evidence here gives."
@@ -198,13 +204,14 @@ def _strength(text: str, basis: Basis) -> str | None:
         return "It gives the verdict another confidence than it has."
     if not claims:
         return None
-    if any(claim.flat for claim in claims) and not basis.decided and basis.level < 0.95:
+    if any(claim.flat and basis.level(claim.target, claim.sign) < 0.95 for claim in claims):
         return "It states as a fact what the evidence only makes more or less likely."
     if re.search(r"\b(?:more|less) (?:likely|probable)\b(?! than not)", text, re.I):
         return None
-    if degrees.least_level(text) > basis.level:
+    most = max(basis.level(claim.target, claim.sign) for claim in claims)
+    if degrees.least_level(text) > most:
         return "Its words are stronger than the number."
-    if degrees.most_level(text) < basis.level and not basis.weighed and not basis.decided:
+    if degrees.most_level(text) < most and not basis.weighed and not basis.decided:
         return "Its words are weaker than the number."
     return None
 

@@ -78,7 +78,7 @@ _IDIOM = re.compile(
     r"|\bwhether or not\b"
     r"|\bmore likely than not\b|(?<=less likely) than not\b|\bas likely as not\b|\bnot (?:far|much|strongly"
     r"|by much)\b|\bno doubt\b"
-    r"|\bwithout (?:a |any )?doubt\b|\bgenerative model's\b",
+    r"|\bwithout (?:a |any )?doubt\b|\bgenerative model's\b|\bbefore any evidence\b|\bwithout the [\w#.-]+ evidence\b",
     _I,
 )
 _UNDECIDED = re.compile(
