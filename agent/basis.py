@@ -34,6 +34,12 @@ class Basis:
     """Everything that the cited evidence allows a sentence to say."""
 
     texts: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    """What a file or a person wrote: a prompt, a signer's name."""
+    silences: set[str] = field(default_factory=set)
+    """Those of the texts that say why a tool gave no judgement."""
+    missing: set[str] = field(default_factory=set)
+    """Those that say what was not examined."""
     numbers: list[Known] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     speaks: set[tuple[str, str]] = field(default_factory=set)
@@ -65,7 +71,7 @@ class Basis:
 
     @property
     def text(self) -> str:
-        return ". ".join(self.texts)
+        return ". ".join((*self.texts, *self.written))
 
 
 def basis_of(
@@ -96,7 +102,7 @@ def basis_of(
             basis.allow("camera", "against" if entry.llr > 0 else "for", level)
     for conflict in whole.conflicts:
         if ids & set(conflict.evidence_ids) or verdict is not None:
-            basis.texts.append(conflict.text)
+            basis.texts += [text for text in (conflict.text, conflict.beyond, conflict.outcome) if text]
     if verdict is not None:
         if verdict.decided_by != "provenance":
             basis.levels.clear()  # what is said of the verdict is as likely as the verdict says
@@ -114,11 +120,13 @@ def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
         basis.abstained = True
         basis.scored = basis.scored or (item.target == "context" and bool(item.findings))  # it tells, without judging
         texts.append(item.abstained_because)
+        basis.silences.add(item.abstained_because)
     else:
         basis.scored = True
     basis.topics |= about.TOPICS.get(item.detector, set()) | set(about.subjects(item.detector.replace("_", " ")))
     for claim in item.claims:
-        texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
+        wrote = (claim.source, claim.detail, claim.signer, claim.generator, claim.prompt)
+        basis.written += [text for text in wrote if text]
         basis.topics |= {"metadata", "prompt"} if claim.prompt else {"metadata"}
         if claim.rank == "trusted" and claim.depth == 0:
             basis.decided = True
@@ -143,7 +151,7 @@ def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
     basis.numbers += [Known(quantity.value, quantity.unit, "version") for quantity in quantities(item.version)]
     if item.score is not None:
         basis.numbers.append(Known(item.score, "fraction", "score"))
-    for text in texts:
+    for text in (*texts, *basis.written):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.texts += [text for text in texts if text]
     basis.texts.append(f"{item.detector} {item.id}")
@@ -153,7 +161,7 @@ def _take_polarity(basis: Basis, finding: Finding, level: float) -> None:
     opposite = {"generated": "camera", "camera": "generated"}
     if finding.polarity == "neutral":
         return
-    said = [(finding.polarity, "for")]
+    said: list[tuple[str, str]] = [(finding.polarity, "for")]
     if finding.polarity in opposite:
         said.append((opposite[finding.polarity], "against"))
     if finding.polarity == "camera":
@@ -208,6 +216,7 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> None:
     basis.confidence = verdict.confidence
     basis.texts.append(f"Confidence in this verdict is graded “{verdict.confidence}”")
     basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
+    basis.missing |= {text for text in verdict.not_examined if text}
     basis.texts = [text for text in basis.texts if text]
     for text in (verdict.abstained_because or "", *verdict.not_examined):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]

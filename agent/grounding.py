@@ -17,6 +17,7 @@ from agent import subjects as about
 from agent.basis import VERDICT, Basis, basis_of
 from agent.numerals import quantities
 from agent.probabilities import numbers
+from agent.quoting import normal, without_quotes
 from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
 from agent.vocabulary import GLOSSARY, STOP_WORDS
 from tools.contract import Evidence, Frozen, Region
@@ -31,9 +32,6 @@ _TOOLS = (
     "splice",
     "provenance",
     "vision",
-)
-_DENIES_QUOTE = re.compile(
-    r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
 )
 _ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", re.I)
 _CONFIDENCE = re.compile(
@@ -74,7 +72,7 @@ def objection(
     sentence: Sentence, verdict: Verdict, contributions: tuple[Contribution, ...], evidence: tuple[Evidence, ...]
 ) -> str | None:
     """Why `sentence` may not stand, in plain English; None where it may."""
-    text = _normal(sentence.text)
+    text = normal(sentence.text)
     if len(re.findall(r"\w+", text)) < 4 and not text.lower().startswith("not examined"):
         return "It is not a whole sentence."
     if text.rstrip("”\"' ").endswith("?") and "“" not in text:
@@ -87,26 +85,21 @@ def objection(
             return f"It cites “{cite}”, which is not among the evidence."
     cited = [by_id[cite] for cite in dict.fromkeys(sentence.cites) if cite != VERDICT]
     basis = basis_of(cited, verdict if VERDICT in sentence.cites else None, verdict, contributions)
-    said = _without_quotes(text, basis)
-    if said is None:
-        return "It denies what it quotes."
+    rest = without_quotes(text, basis)
+    if rest.because:
+        return rest.because
+    said = rest.text
     named = _tools_named(said, evidence)
     for name in sorted(named):
         if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
             return f"It speaks of the tool “{name}” without citing it."
     case = standing.Case(verdict, contributions, evidence, tuple(cited))
-    because = standing.sides(said, case)
+    because = standing.sides(said, case) or standing.denial(said, case)
     for judge in (standing.kind, standing.weight, standing.absence):
         because = because or judge(said, basis, case)
     for check in (numbers, _directions, _strength, _where, _subject):
         because = because or check(said, basis)
     return because
-
-
-def _normal(text: str) -> str:
-    for odd, plain in (("\u00a0", " "), ("\u202f", " "), ("\u2212", "-"), ("\u2019", "'")):
-        text = text.replace(odd, plain)
-    return re.sub(r"\s+", " ", text)
 
 
 def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
@@ -117,7 +110,15 @@ def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
             found.add(name)
         if "_" in name:  # so that “inversion” is not read out of “inversion sd”
             text = re.sub(rf"\b{_spelt(name)}\b", "it", text, flags=re.IGNORECASE)
+    listed = _LISTED.search(text)
+    for name in re.split(r", (?:and )?| and ", listed["names"].lower()) if listed else ():
+        named = re.sub(r"^the | tools?$| \(.*$|[ .]+$", "", name.strip()).replace(" ", "_")
+        found |= {each for each in names if each.replace(" ", "_") == named}
     return found
+
+
+_LISTED = re.compile(r"\b(?:tools|checks|detectors)\b[^:“]*: (?P<names>[^:“]+)$", re.IGNORECASE)
+"""Names of tools after a colon, which no word marks as tools."""
 
 
 def _spelt(name: str) -> str:
@@ -135,22 +136,6 @@ def _as_tool(name: str) -> re.Pattern[str]:
         rf"points?|suggests?|favours?|supports?|did|could|gave|shows?|also)",
         re.IGNORECASE,
     )
-
-
-def _without_quotes(text: str, basis: Basis) -> str | None:
-    """`text` with what it quotes word for word taken out; None where it denies the quotation."""
-    rest = text
-    whole = [_normal(item) for item in basis.texts]
-    parts = [part for item in whole for part in re.split(r"(?<=[.!?]) ", item)]
-    for quote in sorted({item.strip(" .") for item in (*whole, *parts)}, key=len, reverse=True):
-        if len(quote) < 12:
-            continue
-        position = rest.lower().find(quote.lower())
-        if position >= 0:
-            rest = f"{rest[:position]} “” {rest[position + len(quote) :]}"
-    if rest != text and _DENIES_QUOTE.search(rest):
-        return None
-    return rest
 
 
 def _directions(text: str, basis: Basis) -> str | None:

@@ -161,10 +161,7 @@ def from_mapping(numbers: Iterable[tuple[str, object]], text: str = "") -> list[
 
 def same(said: Quantity, known: Known) -> bool:
     """Whether `said` is `known` as far as its digits go, in a unit that does not contradict it."""
-    if said.unit == "fraction" and known.unit is None:
-        if not 0 <= known.value <= 1:
-            return False
-    elif said.unit is not None and known.unit != said.unit and not (said.unit == "times" and known.unit is None):
+    if said.unit is not None and known.unit != said.unit and not (said.unit == "times" and known.unit is None):
         return False
     if said.unit is None and known.unit == "fraction" and said.value > 1:
         return False

@@ -15,6 +15,7 @@ from agent.basis import Basis
 from agent.numerals import Known, quantities, same
 from agent.outline import LEAST_DECIBANS
 from agent.verdict import Contribution, Verdict
+from agent.vocabulary import STOP_WORDS
 from tools.contract import Evidence
 
 _I = re.IGNORECASE
@@ -240,3 +241,32 @@ def sides(text: str, case: Case) -> str | None:
                 if known and not any((entry.llr > 0) == (match["side"].lower() == "for") for entry in known):
                     return f"It puts “{item.id}” on the other side."
     return None
+
+
+_REPORT = r"(?:report|find|found|see|show|mark|note|detect|say|state|notice)"
+_NOT_REPORTED = re.compile(
+    rf"\b(?:does|do|did|could|can)(?: not|n't) {_REPORT}\w*\b(?P<what>[^,;.:“]*)"
+    rf"|\b(?:{_REPORT}\w*|saw) no\b(?P<none>[^,;.:“]*)"
+    r"|\b(?:no|without(?: any)?)\b(?P<there>[^,;.:“]*?)\b(?:was|were|is|are)"
+    r" (?:reported|found|seen|shown|marked|detected)"
+    r"|(?P<those>[^,;.:“]*?)\b(?:was|were|is|are)(?: not|n't) (?:reported|found|seen|shown|marked|detected)\b",
+    _I,
+)
+
+
+def denial(text: str, case: Case) -> str | None:
+    """Why `text` may not say that something was not reported: a cited tool reports just that as a sign."""
+    for match in _NOT_REPORTED.finditer(text):
+        what = next((each for each in match.groups() if each), "")
+        words = {word for word in re.findall(r"[a-z]{4,}", what.lower()) if word not in STOP_WORDS | _OF_NOTHING}
+        for item in case.cited:
+            for finding in item.findings:
+                if finding.polarity == "neutral" or _NEGATED.search(finding.text):
+                    continue
+                if words and words <= set(re.findall(r"[a-z]{4,}", finding.text.lower())):
+                    return "It says that something was not reported, and it was."
+    return None
+
+
+_OF_NOTHING = frozenset({"picture", "image", "this", "that", "place", "tool"})
+_NEGATED = re.compile(r"\b(?:no|not|nothing|never|without)\b", _I)
