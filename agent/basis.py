@@ -214,6 +214,7 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> None:
         if verdict.label in ("generated", "edited"):
             basis.speaks.add((verdict.label, "for"))
     basis.confidence = verdict.confidence
+    basis.texts.append(f"The label is {verdict.label.replace('_', ' ')}")
     basis.texts.append(f"Confidence in this verdict is graded “{verdict.confidence}”")
     basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
     basis.missing |= {text for text in verdict.not_examined if text}

@@ -42,6 +42,7 @@ _BOUND = re.compile(
 )
 _LOW = re.compile(r"\b(?:lower|low|down to|from|begins?|starts?)\b", _I)
 _HIGH = re.compile(r"\b(?:upper|high|up to|ends? at)\b", _I)
+_WHETHER_NOT = re.compile(r"\bwhether\b(?! or not)[^,;]*\bnot\b", _I)
 _LEFT_OUT = re.compile(r"\bwithout\b|\bleft out\b|\bleaving out\b|\bhad\b.*\bnot\b|\bremov\w+", _I)
 
 
@@ -77,7 +78,9 @@ def _asked(clause: str) -> _Asked:
     signs = {claim.sign for claim in wording.claims(clause)}
     turned = "camera" in targets and len(targets) > 1
     after = turned or ("against" in signs and degrees.denied(clause))
-    if signs and "undecided" not in signs and "even" not in signs:
+    if "undecided" in signs:
+        turned = after = bool(_WHETHER_NOT.search(clause))
+    elif signs and "even" not in signs:
         turned = turned or "absent" in signs or degrees.denied(clause)
     return _Asked(frozenset(targets), turned, after)
 

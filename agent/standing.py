@@ -80,9 +80,11 @@ def kind(text: str, basis: Basis, case: Case) -> str | None:
         return "It lets a signature decide what no signature decided."
     if basis.verdict_cited and _leaves_open(text) & _SETTLED.get(verdict.label, set()):
         return "It leaves open what the verdict answers."
-    if _IS_PRIOR.search(text) and _interval(verdict, basis.asked or "generated") != (0.0, 1.0):
+    questions = wording.targets(text) - {"camera"} or {basis.asked or "generated"}
+    if _IS_PRIOR.search(text) and any(_interval(verdict, each) != (0.0, 1.0) for each in questions):
         return "It says that nothing has weight, and something has."
-    if _PASSED.search(text) and verdict.label != "laundered" and not _PASSED.search(basis.text):
+    reported = any(_PASSED.search(finding.text) for item in case.cited for finding in item.findings)
+    if _PASSED.search(text) and verdict.label != "laundered" and not reported:
         return "It says that the picture passed through a model, and the verdict does not."
     if _NO_WEIGHTY.search(text) and verdict.label != "no_evidence":
         return "It says that there is no evidence of weight, and the verdict does not."
