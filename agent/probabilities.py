@@ -40,6 +40,8 @@ _RATIO = re.compile(r"\bratio\b[^,;()]{0,30}$", _I)
 _BOUND = re.compile(
     r"\b(?:interval|range)\b(?: \w+){0,4} ?$|\b(?:lower|upper|low|high) (?:bound|end|limit)\b(?: \w+){0,3} ?$", _I
 )
+_AT_LEAST = re.compile(r"\b(?:at least|more than|over|above|no less than) ?$", _I)
+_AT_MOST = re.compile(r"\b(?:at most|less than|under|below|up to|no more than) ?$", _I)
 _LOW = re.compile(r"\b(?:lower|low|down to|from|begins?|starts?)\b", _I)
 _HIGH = re.compile(r"\b(?:upper|high|up to|ends? at)\b", _I)
 _WHETHER_NOT = re.compile(r"\bwhether\b(?! or not)[^,;]*\bnot\b", _I)
@@ -113,9 +115,14 @@ def _part(clause: str, found: Sequence[Quantity], index: int, basis: Basis, aske
         return "low"
     if index and _fraction(found[index - 1]) and _joined(clause, found[index - 1], said):
         return "high"
+    if _AT_LEAST.search(before):
+        return "low"
+    if _AT_MOST.search(before):
+        return "high"
     bound = _BOUND.search(before)
     if bound:
-        return "low" if _LOW.search(bound[0]) else "high" if _HIGH.search(bound[0]) else "bound"
+        near = before[-50:]
+        return "low" if _LOW.search(near) else "high" if _HIGH.search(near) else "bound"
     return "without" if _LEFT_OUT.search(clause) else "p"
 
 

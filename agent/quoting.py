@@ -29,7 +29,8 @@ _DENIES_ALL = re.compile(
 _DENIES = re.compile(
     r"\b(?:not|no|never|nothing|none|nobody|neither|nor|hardly|scarcely|cannot|without|absence|opposite|contrary"
     r"|den(?:y|ies|ied|ying)|doubt\w*|refut\w+|contradict\w*|disput\w+|reject\w*|exclud\w+|fail\w*|lacks?|lacking"
-    r"|disagrees? that|rul(?:e|es|ed|ing) out|untrue|false\w*|wrong\w*|retract\w*|unlike\w*)\b|n't\b",
+    r"|disagrees? that|rul(?:e|es|ed|ing) out|untrue|false\w*|wrong\w*|retract\w*|unlike\w*"
+    r"|few|errors?|erroneous\w*|mistak\w+|if|whether|would|could|might|may|should)\b|n't\b",
     _I,
 )
 _DENIES_NOTHING = re.compile(

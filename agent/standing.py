@@ -43,6 +43,9 @@ class Case:
 _SIGNATURE_DECIDES = re.compile(
     r"\bsign(?:ature|er|ed)\b.*\b(?:decid|settl|determin)\w*|\bdecid\w+ by (?:a|the|its)\b.*\bsign", _I
 )
+_SIGNED = re.compile(r"\bsign(?:ature|atures|er|ers|ed)\b|\bmanifest\b", _I)
+_NO_SIGNATURE = re.compile(r"\bno (?:\w+ ){0,2}sign(?:ature|er)s?\b|\b(?:would|could) (?:\w+ )?(?:decide|settle)\b", _I)
+_SUPPOSED = re.compile(r"\b(?:no|not|would|could|might|without|if)\b", _I)
 _OPEN = re.compile(
     r"\bremains? (?:open|unclear|undecided|unsettled)\b|\bis (?:left )?(?:open|undecided|unclear|inconclusive)\b"
     r"|\bcannot (?:be )?(?:told|tell|say|said|decided?|settled?)\b|\b(?:does|do) not settle\b|\bnot (?:be )?settled\b"
@@ -52,6 +55,8 @@ _OPEN = re.compile(
 _IS_PRIOR = re.compile(
     r"\b(?:is|stays at|remains(?: at)?|equals) the prior\b|\bprior unchanged\b"
     r"|\bnothing\b(?: \w+){0,3} (?:has|have|carries|bears) (?:any |much )?weight\b|\bnothing\b(?: \w+){0,3} weighs\b"
+    r"|\bno (?:tool|check|detector|finding|evidence)s?\b(?: \w+){0,3} (?:has|have|carries|carry|bears?)"
+    r" (?:any )?weight\b"
     r"|\bnone of (?:it|them|the \w+) (?:has|have|carries|carry) (?:any )?weight\b",
     _I,
 )
@@ -76,12 +81,16 @@ _SETTLED = {
 def kind(text: str, basis: Basis, case: Case) -> str | None:
     """Why `text` fits another kind of verdict than that of the case; None where it fits."""
     verdict = case.verdict
-    if _SIGNATURE_DECIDES.search(text) and not _signed(text, verdict):
+    if _SIGNATURE_DECIDES.search(text) and not _NO_SIGNATURE.search(text) and not _signed(text, verdict):
         return "It lets a signature decide what no signature decided."
     if basis.verdict_cited and _leaves_open(text) & _SETTLED.get(verdict.label, set()):
         return "It leaves open what the verdict answers."
-    questions = wording.targets(text) - {"camera"} or {basis.asked or "generated"}
-    if _IS_PRIOR.search(text) and any(_interval(verdict, each) != (0.0, 1.0) for each in questions):
+    if _SIGNED.search(text) and not case.cited and verdict.decided_by != "provenance" and not _SUPPOSED.search(text):
+        return "It speaks of a signature, and what it cites rests on none."
+    questions = set[str](wording.targets(text)) - {"camera"}
+    if _IS_PRIOR.search(text) and any(
+        _interval(verdict, each) != (0.0, 1.0) for each in questions or {basis.asked or "generated"}
+    ):
         return "It says that nothing has weight, and something has."
     reported = any(_PASSED.search(finding.text) for item in case.cited for finding in item.findings)
     if _PASSED.search(text) and verdict.label != "laundered" and not reported:
@@ -97,8 +106,8 @@ def kind(text: str, basis: Basis, case: Case) -> str | None:
 
 def _signed(text: str, verdict: Verdict) -> bool:
     """Whether a signature decided, and what the sentence says it states is what the label says."""
-    stated = {claim.target for claim in wording.claims(text) if claim.sign == "for"}
-    label = {"authentic": "camera"}.get(verdict.label, verdict.label)
+    stated: set[str] = {claim.target for claim in wording.claims(text) if claim.sign == "for"}
+    label: str = {"authentic": "camera"}.get(verdict.label, verdict.label)
     return verdict.decided_by == "provenance" and stated <= {label}
 
 
@@ -130,13 +139,13 @@ _WEIGHT = re.compile(
 )
 _ODDS = re.compile(r"\bodds\b|\bdecibans?\b", _I)
 _UP = re.compile(
-    r"\b(?:rise|rises|rose|risen|rais\w+|increas\w+|adds?|added|higher|gains?|gained|grows?|favou?rs?|in favou?r"
+    r"\b(?:plus|rise|rises|rose|risen|rais\w+|increas\w+|adds?|added|higher|gains?|gained|grows?|favou?rs?|in favou?r"
     r"|towards?|supports?)\b",
     _I,
 )
 _DOWN = re.compile(
-    r"\b(?:fall|falls|fell|fallen|lower\w*|reduc\w+|decreas\w+|drops?|dropped|against|away from|weaken\w*|sinks?|sank"
-    r"|loses?|takes? away)\b",
+    r"\b(?:minus|fall|falls|fell|fallen|lower\w*|reduc\w+|decreas\w+|drops?|dropped|against|away from|weaken\w*"
+    r"|sinks?|sank|loses?|takes? away)\b",
     _I,
 )
 
@@ -150,6 +159,14 @@ def weight(text: str, basis: Basis, case: Case) -> str | None:
         return "It says that something has no weight, and it has."
     if not denies and _WEIGHT.search(text) and not all(case.weighs(item) for item in case.cited):
         return "It gives weight to what has none."
+    for claim in wording.claims(text) if not basis.verdict_cited else ():
+        both = re.search(r"\bfor\b.*\bagainst\b|\bagainst\b.*\bfor\b", claim.clause, _I)
+        named = [item for item in case.cited if _names(item, claim.clause) and not both]
+        for entry in case.weights(named) if len(named) > 1 else ():
+            if entry.target == claim.target and any(
+                entry.decibans * side <= -LEAST_DECIBANS for side in _side(claim.sign)
+            ):
+                return f"It puts “{entry.evidence_id}” on the other side."
     known = case.weights(case.cited)
     if _ODDS.search(text) and not known and not basis.verdict_cited:
         return "It gives weight to what has none."
@@ -177,6 +194,12 @@ _NO_PLACE = re.compile(
     r"|\bnothing\b[^,;.]*\bmarked\b|\bmarked (?:nothing|no (?:places?|parts?|areas?|regions?))\b",
     _I,
 )
+_AGREED = re.compile(
+    r"\b(?:all|every|each|both)(?: of)?(?: the)? (?:\w+ )?(?:signs?|tools?|findings?|evidence|checks?|detectors?)\b"
+    r"(?! together)"
+    r"|\b(?:evidence|tools|findings|checks|signs) (?:all )?agrees?\b|\bunanimous\w*|\beverything\b",
+    _I,
+)
 _EVIDENCE_SPEAKS = re.compile(
     r"\b(?:evidence|tools|findings|checks|everything|all)\b(?: \w+){0,4} (?:speaks?|points?|leans?|tips?|weighs?"
     r"|argues?|suggests?|stands?|counts?)\b",
@@ -194,15 +217,23 @@ def absence(text: str, basis: Basis, case: Case) -> str | None:
     for claim in wording.claims(text):
         if claim.target == "camera":
             continue
-        total = sum(entry.decibans for entry in case.contributions if entry.target == claim.target)
+        entries = [entry for entry in case.contributions if entry.target == claim.target]
+        total = sum(entry.decibans for entry in entries)
         if claim.sign == "absent" and not (claim.target == "generated" and basis.none_found):
             if claim.target in _spoken_for(case):
                 return f"It says that nothing speaks for {_NAMED[claim.target]}, and something does."
+        elif _AGREED.search(claim.clause) and not quantities(claim.clause):
+            if any(entry.decibans * side <= -LEAST_DECIBANS for entry in entries for side in _side(claim.sign)):
+                return "It says that all agree, and one does not."
         elif _EVIDENCE_SPEAKS.search(claim.clause) and not quantities(claim.clause):
             wrong = {"for": total < -LEAST_DECIBANS, "against": total > LEAST_DECIBANS}
             if wrong.get(claim.sign, False):
                 return "It says that the evidence speaks one way, and its weights speak the other."
     return None
+
+
+def _side(sign: str) -> tuple[int, ...]:
+    return {"for": (1,), "against": (-1,)}.get(sign, ())
 
 
 _NAMED = {"generated": "a generated picture", "edited": "an edit"}
@@ -225,8 +256,14 @@ def _marked(item: Evidence) -> bool:
 
 
 _SIDES = re.compile(
-    r"(?P<names>[\w ,]+?) (?:speaks? |points? |argues? |is |are )?(?P<side>for|against) (?:it|this|that)\b", _I
+    r"(?P<names>(?:(?!speak|point|argu|\bfor\b|\bagainst\b)[\w ,])+?) (?:speaks? |points? |argues? |is |are )?"
+    r"(?P<side>for|against) (?:it|this|that)\b",
+    _I,
 )
+
+
+def _names(item: Evidence, text: str) -> bool:
+    return re.search(rf"\b{re.escape(item.id).replace('_', '[_ ]')}\b", text, _I) is not None
 
 
 def sides(text: str, case: Case) -> str | None:
@@ -235,9 +272,9 @@ def sides(text: str, case: Case) -> str | None:
     for clause in wording.clauses(text):
         question = set(wording.targets(clause)) or question
         for match in _SIDES.finditer(clause):
-            names = match["names"].lower().replace("_", " ")
+            names = match["names"]
             for item in case.evidence:
-                if not re.search(rf"\b{re.escape(item.id.lower().replace('_', ' '))}\b", names):
+                if not _names(item, names):
                     continue
                 known = [entry for entry in case.weights((item,)) if not question or entry.target in question]
                 if known and not any((entry.llr > 0) == (match["side"].lower() == "for") for entry in known):
@@ -251,7 +288,8 @@ _NOT_REPORTED = re.compile(
     rf"|\b(?:{_REPORT}\w*|saw) no\b(?P<none>[^,;.:“]*)"
     r"|\b(?:no|without(?: any)?)\b(?P<there>[^,;.:“]*?)\b(?:was|were|is|are)"
     r" (?:reported|found|seen|shown|marked|detected)"
-    r"|(?P<those>[^,;.:“]*?)\b(?:was|were|is|are)(?: not|n't) (?:reported|found|seen|shown|marked|detected)\b",
+    r"|(?P<those>[^,;.:“]*?)\b(?:was|were|is|are)(?: not|n't) (?:reported|found|seen|shown|marked|detected)\b"
+    r"|\bthat (?P<gone>[^,;.:“]*?)\b(?:was|were|is|are) (?:absent|missing|lacking)\b",
     _I,
 )
 

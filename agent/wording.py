@@ -77,7 +77,9 @@ _PICTURE = r"\b(?:picture|image|photo|photograph|it|file)\b"
 _REAL = re.compile(
     r"\b(?:real|authentic|genuine|unaltered|unedited|untouched|unmanipulated|authenticity|unmodified|trustworthy"
     r"|legitimate|bona fide|(?:human|hand|man)-made)\b|\bnatural (?:picture|image|photo|photograph|origin)\b"
-    rf"|{_PICTURE} (?:is|was|looks?|seems?|appears?)(?: to be| \w+ly| very| quite)? (?:natural|original)\b"
+    rf"|{_PICTURE} (?:is|was|looks?|seems?|appears?)(?: to be| \w+ly| very| quite)? (?:natural|(?:an )?original"
+    r"|credible|reliable|believable|organic|what it (?:seems|appears|claims))\b"
+    r"|\bbelieve (?:the|this) (?:picture|image|photo)"
     rf"|{_PICTURE} (?:is|was|can|may|could|should|must|deserves?)(?: to)?(?: safely)?(?: be)? trust(?:ed)?\b"
     r"|\btrust (?:the|this) (?:picture|image|photo|photograph)\b"
     r"|\b(?:made|created|painted|drawn|taken) by (?:a |an |some )?(?:human|person|hand|photographer)\b",
@@ -148,7 +150,8 @@ _CERTAIN = re.compile(
     r"|\bconfirm\w*|\bsure(?:ly)?\b"
     r"|\bguarantee\w*|\boverwhelming\w*|\bobvious\w*|\bunquestion\w*|\bindisput\w+|\bhundred (?:percent"
     r"|per cent)\b|\b100 ?(?:%|percent|per cent)"
-    r"|\bclear(?:ly)? (?:that|generated|fake|synthetic|real)\b|\bestablish(?:es|ed)?\b|\bmust (?:be|have)\b"
+    r"|\bis (?:quite |very |perfectly )?clear(?= ?[:;,.]|$)|\bclear(?:ly)? (?:that|generated|fake|synthetic|real)\b"
+    r"|\bestablish(?:es|ed)?\b|\bmust (?:be|have)\b"
     r"|\bdemonstrat\w+|\bfor a fact\b|\bsettles?\b",
     _I,
 )

@@ -79,6 +79,10 @@ MISSING = LEANS.verdict.not_examined[0]
         (OPEN, "verdict", "The probability that the picture was generated is 0.56 (0.43 to 0.64), from a prior of 0.64.", "The probability that the picture was generated is 0.56 (0.43 to 0.64), from a prior of 0.5."),
         (OPEN, "verdict", "The probability that the picture was generated is 0.5.", "The probability that the picture was generated is 0.56."),
         (OPEN, "verdict", "The probability that the picture was generated is 0.56 (0.64 to 0.43).", "The probability that the picture was generated is 0.56 (0.43 to 0.64)."),
+        (LEANS, "verdict", "It is generated with a probability of at least 0.90.", "It is generated with a probability of at least 0.77."),
+        (LEANS, "verdict", "The lower bound of the interval is 0.90, and the picture was likely generated.", "The lower bound of the interval is 0.77, and the picture was likely generated."),
+        (LEANS, "verdict", "Starting from a prior of 0.9, the evidence moves the probability of a generated picture to 0.5.", "Starting from a prior of 0.5, the evidence moves the probability of a generated picture to 0.9."),
+        (LEANS, "frequency verdict", "Without the frequency evidence the probability that the picture was generated would be 0.90; with it, the probability is 0.71.", "Without the frequency evidence the probability that the picture was generated would be 0.71; with it, the probability is 0.90."),
         # nor is a probability that of the opposite, or of the other question
         (SURE, "verdict", "The probability that the picture was generated is 0.05.", "The probability that the picture was not generated is 0.05."),
         (OPEN, "verdict", "The probability that the picture was generated is 0.44.", "The probability that the picture was not generated is 0.44."),
@@ -110,6 +114,10 @@ MISSING = LEANS.verdict.not_examined[0]
         (SURE, "verdict", "The evidence fits a picture that passed through a generative model after it was taken: the probability that it was generated is 0.95.", "The evidence speaks for a generated picture: the probability that it was generated is 0.95."),
         (OPEN, "verdict", "The label is generated.", "The label is inconclusive."),
         (OPEN, "verdict", "The verdict is no_evidence.", "The verdict is “inconclusive”."),
+        (LEANS, "verdict", "The verdict rests on a trusted signature.", "No signature was found that could decide the question."),
+        (LEANS, "verdict", "No tool has weight in the verdict.", "Evidence that is not calibrated carries no weight in the verdict."),
+        (OPEN, "verdict", "All signs point to a generated picture.", "The evidence points to a generated picture."),
+        (OPEN, "verdict", "The evidence is clear: the picture was generated.", "The evidence leans towards a generated picture."),
         # what a file says is told between marks and ascribed, and only so
         (PROMPTED, "provenance", f"{PROMPT}.", f"The provenance tool reports: “The PNG text holds this prompt: “{PROMPT}”.”"),
         (PROMPTED, "provenance", f"The provenance tool reports: “{PROMPT}”.", f"The prompt in the file is “{PROMPT}”."),
@@ -117,7 +125,7 @@ MISSING = LEANS.verdict.not_examined[0]
         *((LEANS, "frequency", wrong.format(PEAKS), f"The frequency tool reports: {PEAKS}.") for wrong in (
             "The frequency tool did not find that {}.", "There is no evidence that {}.", "Nothing shows that {}.", "The frequency tool denies that {}.",
             "The frequency tool doubts that {}.", "It does not hold that {}.", "The frequency tool reports the opposite: {}.",
-            "The frequency tool found nothing: {}.", "The frequency tool did not, in this picture, find that {}.", "That {} is not what the frequency tool reports.",
+            "The frequency tool found nothing: {}.", "Few would say that {}.", "The frequency tool claims in error: {}.", "The frequency tool did not, in this picture, find that {}.", "That {} is not what the frequency tool reports.",
         )),
         *((AGAIN, "stability", f"The stability check {wrong}: {STEADY}", f"The stability check reports: {STEADY}") for wrong in ("denies", "reports the opposite", "found nothing")),
         (OPPOSED, "frequency patch verdict", "No tools disagree: on whether the picture was generated, patch speaks for it and frequency against it.", "Tools disagree: on whether the picture was generated, patch speaks for it and frequency against it."),
@@ -129,6 +137,7 @@ MISSING = LEANS.verdict.not_examined[0]
         (LEANS, "compression", "The compression tool carries weight in the verdict.", "The compression tool carries no weight in the verdict."),
         (LEANS, "compression", "The compression tool raises the odds: the file was last saved as JPEG at quality 70.", "The compression tool reports: the file was last saved as JPEG at quality 70."),
         (OPEN, "frequency", "The odds rise by 1.8 decibans through the frequency tool.", "The odds fall by 1.8 decibans through the frequency tool."),
+        (OPEN, "frequency patch", "The frequency tool and the patch tool raise the odds that the picture was generated.", "The patch tool speaks for a generated picture, the frequency tool against it."),
         # that nothing was found is said of the whole case
         (EDIT, "verdict", "No sign of editing was found.", "The probability that the picture was edited is 0.31."),
         (EDIT, "verdict", "No tool found a sign of editing.", "It remains open whether the picture was edited."),
@@ -142,7 +151,7 @@ MISSING = LEANS.verdict.not_examined[0]
         # other words for a photograph
         *((NONE, "verdict", wrong, "No sign of generation was found, which is no proof of a photograph.") for wrong in (
             "The picture can be trusted.", "The picture is trustworthy.", "The picture is natural.", "The picture is human-made.",
-            "The picture is unmodified.", "The picture is likely a photograph.", "The picture looks like a photograph.",
+            "The picture is unmodified.", "The picture is credible.", "You may believe the picture.", "The picture is an original.", "The picture is likely a photograph.", "The picture looks like a photograph.",
         )),
         # who speaks for what, what was reported, which number is which, and who reported at all
         (OPPOSED, "frequency patch verdict", "Tools disagree: frequency speaks for it and patch against it.", "Tools disagree: patch speaks for it and frequency against it."),
