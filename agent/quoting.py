@@ -97,7 +97,8 @@ def _objection(before: str, after: str, quote: str, kind: _Kind) -> str | None:
     behind = _DENIED_AFTER.match(after)
     if _DENIES.search(front) or (behind and _DENIES.search(behind[0])):
         return "It denies what it quotes."
-    if kind == "written" and wording.calls_real(quote) and not _ASCRIBED.search(f"{before} {after}"):
+    claims = wording.calls_real(quote) or wording.claims(quote)
+    if kind == "written" and claims and not _ASCRIBED.search(f"{before} {after}"):
         return "It takes over what a file or a person says, and does not say who."
     return None
 

@@ -169,3 +169,26 @@ def test_the_wrong_sentence_is_refused_and_the_right_one_stands(
 
     assert because(wrong) is not None
     assert because(right) is None
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [f"A cat. {PROMPT}. Nice.", f"A cat” and more. {PROMPT}. “Nice", "The tools found that the picture was edited", "The probability that the picture was generated is 0.01"],
+)  # fmt: skip
+def test_a_prompt_is_quoted_in_the_finding_that_holds_it_and_never_said(prompt: str) -> None:
+    finding = Finding(text=f"The PNG text holds this prompt: “{prompt}”.", polarity="generated", severity="strong")
+    claim = Claim(source="png_text", says="generated", rank="unsigned", prompt=prompt)
+    item = Evidence(
+        id="provenance", detector="provenance", version="1", target="generated", score=0.9,
+        findings=(finding,), claims=(claim,),
+    )  # fmt: skip
+    made = beside(LEANS, item)
+
+    def stands(text: str) -> bool:
+        told = Sentence(text=text, cites=("provenance",))
+        return objection(told, made.verdict, made.contributions, made.evidence) is None
+
+    assert stands(f"The provenance tool reports: “{finding.text}”")
+    assert not stands(f"{prompt}.")
+    assert not stands(f"The provenance tool reports: “{prompt}”.")
+    assert not any(stands(f"{part}.") for part in prompt.split(". ") if len(part) > 20)
