@@ -34,12 +34,19 @@ class Basis:
     """Everything that the cited evidence allows a sentence to say."""
 
     texts: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    """What a file or a person wrote: a prompt, a signer's name."""
+    silences: set[str] = field(default_factory=set)
+    """Those of the texts that say why a tool gave no judgement."""
+    missing: set[str] = field(default_factory=set)
+    """Those that say what was not examined."""
     numbers: list[Known] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     speaks: set[tuple[str, str]] = field(default_factory=set)
     weighs: set[tuple[str, str]] = field(default_factory=set)
     topics: set[str] = field(default_factory=set)
-    level: float = 0.5
+    levels: dict[tuple[str, str], float] = field(default_factory=dict)
+    """How likely, at most, each claim may be told to be, by its target and sign."""
     weighed: bool = False
     scored: bool = False
     abstained: bool = False
@@ -49,12 +56,22 @@ class Basis:
     undecided: bool = False
     none_found: bool = False
     confidence: str = ""
+    verdict_cited: bool = False
+    asked: str = ""
     chances: dict[str, float] = field(default_factory=dict)
     even: set[str] = field(default_factory=set)
 
+    def allow(self, target: str, sign: str, level: float) -> None:
+        """Lets the claim be told as likely as `level`, or as whatever allows more."""
+        self.levels[target, sign] = max(level, self.levels.get((target, sign), 0.0))
+
+    def level(self, target: str, sign: str) -> float:
+        """How likely the claim may be told to be: 0.5 where nothing is known of it."""
+        return self.levels.get((target, sign), 0.5)
+
     @property
     def text(self) -> str:
-        return ". ".join(self.texts)
+        return ". ".join((*self.texts, *self.written))
 
 
 def basis_of(
@@ -63,12 +80,10 @@ def basis_of(
     """The basis that `cited` gives, with `verdict` where it is cited itself; `whole` is the case's verdict."""
     basis = Basis()
     ids = {item.id for item in cited}
-    levels = []
+    weights = [entry for entry in contributions if entry.evidence_id in ids]
     for item in cited:
-        levels.append(_take_evidence(basis, item))
-    for entry in contributions:
-        if entry.evidence_id not in ids:
-            continue
+        _take_evidence(basis, item, weighed=any(entry.evidence_id == item.id for entry in weights))
+    for entry in weights:
         basis.weighed = True
         basis.texts.append(entry.because)
         size = abs(entry.llr)
@@ -76,40 +91,48 @@ def basis_of(
             Known(entry.decibans, "db"),
             Known(entry.llr, None, "weight"),
             Known(math.exp(min(size, 50.0)), "times", "weight"),
-            Known(_without(entry, whole), "fraction", "without"),
+            Known(_without(entry, whole), "fraction", entry.target, "without"),
         ]
+        sign = "for" if entry.llr > 0 else "against"
         if size > 0.005:
-            basis.weighs.add((entry.target, "for" if entry.llr > 0 else "against"))
-        levels.append(1 / (1 + math.exp(-min(size, 50.0))))
+            basis.weighs.add((entry.target, sign))
+        level = 1 / (1 + math.exp(-min(size, 50.0)))
+        basis.allow(entry.target, sign, level)
+        if entry.target == "generated":
+            basis.allow("camera", "against" if entry.llr > 0 else "for", level)
     for conflict in whole.conflicts:
         if ids & set(conflict.evidence_ids) or verdict is not None:
-            basis.texts.append(conflict.text)
+            basis.texts += [text for text in (conflict.text, conflict.beyond, conflict.outcome) if text]
     if verdict is not None:
-        levels = [_take_verdict(basis, verdict)] + (levels if verdict.decided_by == "provenance" else [])
+        if verdict.decided_by != "provenance":
+            basis.levels.clear()  # what is said of the verdict is as likely as the verdict says
+        _take_verdict(basis, verdict)
         basis.numbers.append(Known(len(contributions), None, "count"))
     basis.numbers.append(Known(len(ids), None, "count"))
-    basis.level = max(levels, default=0.5)
     return basis
 
 
-def _take_evidence(basis: Basis, item: Evidence) -> float:
+def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
+    """Takes in what a tool says; where it is `weighed`, its weight tells how likely it makes things, not its words."""
     texts = [finding.text for finding in item.findings] + list(item.limits)
     texts += [ref.caption for ref in item.maps]
     if item.abstained_because is not None:
         basis.abstained = True
         basis.scored = basis.scored or (item.target == "context" and bool(item.findings))  # it tells, without judging
         texts.append(item.abstained_because)
+        basis.silences.add(item.abstained_because)
     else:
         basis.scored = True
-    level = 0.5
     basis.topics |= about.TOPICS.get(item.detector, set()) | set(about.subjects(item.detector.replace("_", " ")))
     for claim in item.claims:
-        texts += [claim.source, claim.detail, claim.signer or "", claim.generator or "", claim.prompt or ""]
+        wrote = (claim.source, claim.detail, claim.signer, claim.generator, claim.prompt)
+        basis.written += [text for text in wrote if text]
         basis.topics |= {"metadata", "prompt"} if claim.prompt else {"metadata"}
         if claim.rank == "trusted" and claim.depth == 0:
             basis.decided = True
             basis.authentic = basis.authentic or claim.says == "camera"
-            level = 0.99
+            decides = {"composite": "generated", "other": "camera"}.get(claim.says, claim.says)
+            basis.allow(decides, "for", 0.99)
         if claim.rank != "invalid":
             target = {"generated": "generated", "composite": "generated", "edited": "edited", "camera": "camera"}.get(
                 claim.says
@@ -118,8 +141,7 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
                 basis.speaks.add((target, "for"))
     for finding in item.findings:
         basis.numbers += from_mapping(finding.numbers.items(), finding.text)
-        _take_polarity(basis, finding)
-        level = max(level, _MOST_SEVERE[finding.severity] if finding.polarity != "neutral" else 0.5)
+        _take_polarity(basis, finding, 0.5 if weighed else _MOST_SEVERE[finding.severity])
         if finding.region is not None:
             basis.regions.append(finding.region)
     basis.regions += item.regions
@@ -128,48 +150,54 @@ def _take_evidence(basis: Basis, item: Evidence) -> float:
     basis.numbers.append(Known(item.applicability, "fraction"))
     basis.numbers += [Known(quantity.value, quantity.unit, "version") for quantity in quantities(item.version)]
     if item.score is not None:
-        basis.numbers.append(Known(item.score, "fraction"))
-    for text in texts:
+        basis.numbers.append(Known(item.score, "fraction", "score"))
+    for text in (*texts, *basis.written):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.texts += [text for text in texts if text]
     basis.texts.append(f"{item.detector} {item.id}")
-    return level
 
 
-def _take_polarity(basis: Basis, finding: Finding) -> None:
-    opposite = {"generated": ("camera", "against"), "camera": ("generated", "against")}
-    if finding.polarity != "neutral":
-        basis.speaks.add((finding.polarity, "for"))
+def _take_polarity(basis: Basis, finding: Finding, level: float) -> None:
+    opposite = {"generated": "camera", "camera": "generated"}
+    if finding.polarity == "neutral":
+        return
+    said: list[tuple[str, str]] = [(finding.polarity, "for")]
     if finding.polarity in opposite:
-        basis.speaks.add(opposite[finding.polarity])
+        said.append((opposite[finding.polarity], "against"))
     if finding.polarity == "camera":
-        basis.speaks.add(("edited", "against"))
+        said.append(("edited", "against"))
+    basis.speaks.update(said)
+    for target, sign in said:
+        basis.allow(target, sign, level)
 
 
-def _take_verdict(basis: Basis, verdict: Verdict) -> float:
-    basis.numbers += [
-        Known(verdict.p_generated, "fraction", "generated"),
-        Known(1 - verdict.p_generated, "fraction", "generated", complement=True),
-        Known(verdict.prior, "fraction", "prior"),
-        Known(0.9, "fraction", "interval"),  # its level, part of the contract
-        *(Known(bound, "fraction", "generated") for bound in verdict.interval),
-        *(Known(ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items()),
-        *(Known(10 * math.log10(r), "db", t) for t, r in verdict.likelihood_ratio.items() if r > 0),
-        *(Known(1 / ratio, "times", target) for target, ratio in verdict.likelihood_ratio.items() if ratio > 0),
-    ]
-    for target, p in (("generated", verdict.p_generated), ("edited", verdict.p_edited)):
-        if p is not None:
-            basis.chances[target] = p
-        if p is not None and 0.4 <= p <= 0.6:
+def _take_verdict(basis: Basis, verdict: Verdict) -> None:
+    basis.verdict_cited, basis.asked = True, "edited" if verdict.label == "edited" else "generated"
+    sides = [("generated", verdict.p_generated, verdict.interval)]
+    if verdict.p_edited is not None:
+        sides.append(("edited", verdict.p_edited, verdict.interval_edited or (0.0, 1.0)))
+    for target, p, (low, high) in sides:
+        basis.chances[target] = p
+        basis.allow(target, "for", p)
+        basis.allow(target, "against", 1 - p)
+        basis.numbers += [
+            Known(p, "fraction", target, "p"),
+            Known(1 - p, "fraction", target, "p", complement=True),
+            Known(low, "fraction", target, "low"),
+            Known(high, "fraction", target, "high"),
+        ]
+        if 0.4 <= p <= 0.6:
             basis.even.add(target)
-        if p is not None and abs(p - 0.5) > 0.05:
+        if abs(p - 0.5) > 0.05:
             sign = "for" if p > 0.5 else "against"
             basis.speaks.add((target, sign))
             basis.weighs.add((target, sign))
-    if verdict.p_edited is not None:
-        basis.numbers.append(Known(verdict.p_edited, "fraction", "edited"))
-        basis.numbers.append(Known(1 - verdict.p_edited, "fraction", "edited", complement=True))
-        basis.numbers += [Known(bound, "fraction", "edited") for bound in verdict.interval_edited or ()]
+    basis.numbers += [Known(verdict.prior, "fraction", "prior", "prior"), Known(0.9, "fraction", "interval", "level")]
+    for name, ratio in verdict.likelihood_ratio.items():
+        basis.numbers.append(Known(ratio, "times", name, "ratio"))
+        if ratio > 0:
+            basis.numbers.append(Known(1 / ratio, "times", name, "ratio", complement=True))
+            basis.numbers.append(Known(10 * math.log10(ratio), "db", name))
     if verdict.label in ("no_evidence", "inconclusive"):
         basis.undecided = True
     basis.none_found = verdict.label == "no_evidence"
@@ -180,19 +208,20 @@ def _take_verdict(basis: Basis, verdict: Verdict) -> float:
         basis.speaks |= {("generated", "for"), ("edited", "for"), ("camera", "for")}
     if verdict.decided_by == "provenance":
         basis.decided = True
+        says = {"laundered": ("generated", "edited"), "authentic": ("camera",)}
+        for target in says.get(verdict.label, (verdict.label,)):
+            basis.allow(target, "for", 0.99)
         if verdict.label in ("generated", "edited"):
             basis.speaks.add((verdict.label, "for"))
     basis.confidence = verdict.confidence
+    basis.texts.append(f"The label is {verdict.label.replace('_', ' ')}")
     basis.texts.append(f"Confidence in this verdict is graded “{verdict.confidence}”")
     basis.texts += [verdict.abstained_because or "", *verdict.not_examined, *HOUSE_RULES]
+    basis.missing |= {text for text in verdict.not_examined if text}
     basis.texts = [text for text in basis.texts if text]
     for text in (verdict.abstained_because or "", *verdict.not_examined):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
     basis.topics |= {"metadata"} if verdict.decided_by == "provenance" else set()
-    p = verdict.p_generated
-    if verdict.label == "edited" and verdict.p_edited is not None:
-        p = verdict.p_edited
-    return 0.99 if verdict.decided_by == "provenance" else max(p, 1 - p)
 
 
 def _without(entry: Contribution, verdict: Verdict) -> float:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from agent import degrees, standing, wording
 from agent import subjects as about
-from agent import wording
 from agent.basis import VERDICT, Basis, basis_of
-from agent.numerals import quantities, same
+from agent.numerals import quantities
+from agent.probabilities import numbers
+from agent.quoting import normal, without_quotes
 from agent.verdict import Contribution, DroppedSentence, Sentence, Verdict
 from agent.vocabulary import GLOSSARY, STOP_WORDS
 from tools.contract import Evidence, Frozen, Region
@@ -31,23 +33,13 @@ _TOOLS = (
     "provenance",
     "vision",
 )
-_DENIES_QUOTE = re.compile(
-    r"\bnot (?:true|the case|so|right|correct)\b|\buntrue\b|\bfalse(?:ly)?\b|\bwrong(?:ly)?\b|\bcontrary\b", re.I
-)
 _ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", re.I)
-_NEEDS = {
-    "weight": _ABOUT_WEIGHT,
-    "without": re.compile(r"\bwithout\b|\bleft out\b|\bleaving out\b|\bhad\b.*\bnot\b|\bremov|\bif\b", re.I),
-    "prior": re.compile(r"\bprior\b|\bodds\b|\bstart\w*|\bbeforehand\b|\bassum\w+", re.I),
-    "interval": re.compile(r"\binterval\b|\bconfiden\w+", re.I),
-    "version": re.compile(r"\bversions?\b", re.I),
-    "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", re.I),
-}
-"""Numbers that may be told only in a clause that says what they are."""
 _CONFIDENCE = re.compile(
     r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
 )
 _EVEN = wording.band(0.5)
+_AS_GOOD_AS_EVEN = 0.02
+"""How far from even a probability may be told as leaning the other way."""
 _PROBABILITY = re.compile(r"\bprobab|\bchance\b|\bodds\b|\blikelihood\b|\binterval\b|\bprior\b", re.I)
 
 
@@ -80,7 +72,7 @@ def objection(
     sentence: Sentence, verdict: Verdict, contributions: tuple[Contribution, ...], evidence: tuple[Evidence, ...]
 ) -> str | None:
     """Why `sentence` may not stand, in plain English; None where it may."""
-    text = _normal(sentence.text)
+    text = normal(sentence.text)
     if len(re.findall(r"\w+", text)) < 4 and not text.lower().startswith("not examined"):
         return "It is not a whole sentence."
     if text.rstrip("”\"' ").endswith("?") and "“" not in text:
@@ -93,24 +85,21 @@ def objection(
             return f"It cites “{cite}”, which is not among the evidence."
     cited = [by_id[cite] for cite in dict.fromkeys(sentence.cites) if cite != VERDICT]
     basis = basis_of(cited, verdict if VERDICT in sentence.cites else None, verdict, contributions)
-    said = _without_quotes(text, basis)
-    if said is None:
-        return "It denies what it quotes."
+    rest = without_quotes(text, basis)
+    if rest.because:
+        return rest.because
+    said = rest.text
     named = _tools_named(said, evidence)
     for name in sorted(named):
         if not any(name in (item.detector.lower(), item.id.lower()) for item in cited):
             return f"It speaks of the tool “{name}” without citing it."
-    for check in (_numbers, _directions, _strength, _where, _subject):
-        because = check(said, basis)
-        if because:
-            return because
-    return None
-
-
-def _normal(text: str) -> str:
-    for odd, plain in (("\u00a0", " "), ("\u202f", " "), ("\u2212", "-"), ("\u2019", "'")):
-        text = text.replace(odd, plain)
-    return re.sub(r"\s+", " ", text)
+    case = standing.Case(verdict, contributions, evidence, tuple(cited))
+    because = standing.sides(said, case) or standing.denial(said, case)
+    for judge in (standing.kind, standing.weight, standing.absence):
+        because = because or judge(said, basis, case)
+    for check in (numbers, _directions, _strength, _where, _subject):
+        because = because or check(said, basis)
+    return because
 
 
 def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
@@ -121,7 +110,15 @@ def _tools_named(text: str, evidence: tuple[Evidence, ...]) -> set[str]:
             found.add(name)
         if "_" in name:  # so that “inversion” is not read out of “inversion sd”
             text = re.sub(rf"\b{_spelt(name)}\b", "it", text, flags=re.IGNORECASE)
+    listed = _LISTED.search(text)
+    for name in re.split(r", (?:and )?| and ", listed["names"].lower()) if listed else ():
+        named = re.sub(r"^the | tools?$| \(.*$|[ .]+$", "", name.strip()).replace(" ", "_")
+        found |= {each for each in names if each.replace(" ", "_") == named}
     return found
+
+
+_LISTED = re.compile(r"\b(?:tools|checks|detectors)\b[^:“]*: (?P<names>[^:“]+)$", re.IGNORECASE)
+"""Names of tools after a colon, which no word marks as tools."""
 
 
 def _spelt(name: str) -> str:
@@ -141,46 +138,6 @@ def _as_tool(name: str) -> re.Pattern[str]:
     )
 
 
-def _without_quotes(text: str, basis: Basis) -> str | None:
-    """`text` with what it quotes word for word taken out; None where it denies the quotation."""
-    rest = text
-    whole = [_normal(item) for item in basis.texts]
-    parts = [part for item in whole for part in re.split(r"(?<=[.!?]) ", item)]
-    for quote in sorted({item.strip(" .") for item in (*whole, *parts)}, key=len, reverse=True):
-        if len(quote) < 12:
-            continue
-        position = rest.lower().find(quote.lower())
-        if position >= 0:
-            rest = f"{rest[:position]} “” {rest[position + len(quote) :]}"
-    if rest != text and _DENIES_QUOTE.search(rest):
-        return None
-    return rest
-
-
-def _numbers(text: str, basis: Basis) -> str | None:
-    for clause in wording.clauses(text):
-        claims = wording.claims(clause)
-        targets = {claim.target for claim in claims}
-        turned = any(claim.sign in ("against", "absent") or claim.target == "camera" for claim in claims)
-        for said in quantities(clause):
-            matches = [
-                known
-                for known in basis.numbers
-                if same(said, known) and (known.about not in _NEEDS or _NEEDS[known.about].search(clause))
-            ]
-            if not matches:
-                shown = clause[said.start : said.start + 12].strip()
-                return f"The number at “{shown}” is not in what it cites."
-            if not _PROBABILITY.search(clause) or not targets:
-                continue
-            if all(known.about in ("generated", "edited") and known.about not in targets for known in matches):
-                return "It gives the probability of one question as that of another."
-            sides = {known.complement for known in matches if known.about in targets}
-            if len(sides) == 1 and turned not in sides and len(matches) == sum(k.about in targets for k in matches):
-                return "It turns a probability into that of the opposite."
-    return None
-
-
 def _directions(text: str, basis: Basis) -> str | None:
     if wording.calls_real(text) and not basis.authentic:
         return "It calls the picture real or authentic, and only a trusted signature can say so."
@@ -189,14 +146,15 @@ def _directions(text: str, basis: Basis) -> str | None:
     if basis.abstained and not basis.scored and text.strip(" “”.") and not about.denies_anything(text):
         return "It makes a finding out of a tool that gave no judgement."
     for claim in wording.claims(text):
+        if claim.sign == "even" and claim.target not in basis.even:
+            return "It says that the question stands even, and the number does not."
         told = bool(_PROBABILITY.search(claim.clause) and quantities(claim.clause) and claim.target != "camera")
         if told and not re.search(r"(?<!even )\bodds\b|\bdeciban", claim.clause, re.I):
             continue  # the number was checked with its side, and is the claim
         allowed = basis.weighs if basis.weighed and _ABOUT_WEIGHT.search(claim.clause) else basis.speaks | basis.weighs
         if claim.sign == "even":
-            if claim.target not in basis.even:
-                return "It says that the question stands even, and the number does not."
-        elif claim.sign in ("for", "against"):
+            continue
+        if claim.sign in ("for", "against"):
             if (claim.target, claim.sign) not in allowed:
                 return f"What it cites does not speak {claim.sign} {_named(claim.target)}."
         elif basis.abstained and not basis.scored and claim.sign == "absent" and not about.says_abstained(claim.clause):
@@ -216,12 +174,13 @@ def _named(target: str) -> str:
 
 def _strength(text: str, basis: Basis) -> str | None:
     claims = [claim for claim in wording.claims(text) if claim.sign in ("for", "against")]
-    for claim, grade in wording.likelihoods(text):
+    for claim, grade in degrees.likelihoods(text):
         chance = basis.chances.get(claim.target)
         if chance is None or basis.decided:
             continue
         told, held = grade - _EVEN, wording.band(chance) - _EVEN
-        if told * held < 0 or abs(told - held) > 1:
+        other_side = told * (chance - 0.5) < 0 and abs(chance - 0.5) > _AS_GOOD_AS_EVEN
+        if other_side or told * held < 0 or abs(told - held) > 1:
             return "Its words of likelihood are not those of the number."
     if wording.certain(text):
         return "It claims certainty, which no evidence here gives."
@@ -230,13 +189,14 @@ def _strength(text: str, basis: Basis) -> str | None:
         return "It gives the verdict another confidence than it has."
     if not claims:
         return None
-    if any(claim.flat for claim in claims) and not basis.decided and basis.level < 0.95:
+    if any(claim.flat and basis.level(claim.target, claim.sign) < 0.95 for claim in claims):
         return "It states as a fact what the evidence only makes more or less likely."
     if re.search(r"\b(?:more|less) (?:likely|probable)\b(?! than not)", text, re.I):
         return None
-    if wording.least_level(text) > basis.level:
+    most = max(basis.level(claim.target, claim.sign) for claim in claims)
+    if degrees.least_level(text) > most:
         return "Its words are stronger than the number."
-    if wording.most_level(text) < basis.level and not basis.weighed and not basis.decided:
+    if degrees.most_level(text) < most and not basis.weighed and not basis.decided:
         return "Its words are weaker than the number."
     return None
 

@@ -62,22 +62,31 @@ class Quantity:
         value: Percentages and shares as fractions.
         unit: `fraction`, `px`, `db`, `ms`, `s`, `times`, or None where none is written.
         slack: Half a unit of the last digit written, more where the text says "about".
-        start: Offset of its first character.
+        start, end: Offsets of its first character, and of what follows it and its unit.
     """
 
     value: float
     unit: str | None
     slack: float
     start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A number that may be told: `about` names the verdict's question it belongs to, `complement` marks 1 - p."""
+    """A number that may be told.
+
+    Attributes:
+        about: The question it answers, `generated` or `edited`; else what a clause that tells it must speak of.
+        part: What it is of a verdict: `p`, `low` and `high` (bounds of the interval), `level` (of the interval),
+            `prior`, `ratio`, or `without` (the probability had a piece of evidence not been there).
+        complement: Whether it is 1 - p.
+    """
 
     value: float
     unit: str | None
     about: str | None = None
+    part: str | None = None
     complement: bool = False
 
 
@@ -93,7 +102,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         taken[start:end] = [True] * (end - start)
         if _ROUGH.search(text[:start]):
             slack = max(slack, 0.06 * abs(value))
-        found.append(Quantity(value, unit, slack, start))
+        found.append(Quantity(value, unit, slack, start, end))
 
     for match in _PAIR.finditer(text):
         first, second = _value(match[1]), _value(match[2])
@@ -152,10 +161,7 @@ def from_mapping(numbers: Iterable[tuple[str, object]], text: str = "") -> list[
 
 def same(said: Quantity, known: Known) -> bool:
     """Whether `said` is `known` as far as its digits go, in a unit that does not contradict it."""
-    if said.unit == "fraction" and known.unit is None:
-        if not 0 <= known.value <= 1:
-            return False
-    elif said.unit is not None and known.unit != said.unit and not (said.unit == "times" and known.unit is None):
+    if said.unit is not None and known.unit != said.unit and not (said.unit == "times" and known.unit is None):
         return False
     if said.unit is None and known.unit == "fraction" and said.value > 1:
         return False

@@ -270,10 +270,13 @@ def _limits(
 def _places(told: Sequence[tuple[Evidence, Contribution | None, Finding | None]]) -> tuple[Point, ...]:
     out = []
     for item, _, _ in told:
-        marked = [each for each in item.findings if each.region is not None and each.polarity != "neutral"]
-        for finding in marked[:1]:
-            if finding.region is not None and not finding.region.covers_most:
-                out.append(_quoting("place", "reason", item, f"at the {finding.region.place}", finding.text))
+        marked = [
+            (each.region, each)
+            for each in item.findings
+            if each.region is not None and not each.region.covers_most and each.polarity != "neutral"
+        ]
+        for region, finding in marked[:1]:
+            out.append(_quoting("place", "reason", item, f"at the {region.place}", finding.text))
     return tuple(out[:_MOST_NAMED])
 
 
