@@ -50,15 +50,22 @@ def jpeg(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_answers_at_once() -> None:
-    spent: list[float] = []
-    while len(spent) < 8 and min(spent, default=1.0) >= 0.5:  # a machine that has much else to do is slow at times
+def spent(*command: str) -> tuple[float, bytes]:
+    """Seconds of processor that a Python program takes, the least of five, and what it printed."""
+    seconds = []
+    for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-m", "ui.cli", "--help"], capture_output=True, cwd=ROOT, check=True)
+        done = subprocess.run([sys.executable, *command], capture_output=True, cwd=ROOT, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert b"explain" in done.stdout
-    assert min(spent) < 0.5, f"seconds of processor: {spent}"
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(seconds), done.stdout
+
+
+def test_help_answers_at_once() -> None:
+    seconds, said = spent("-m", "ui.cli", "--help")
+    assert b"explain" in said
+    if seconds >= 0.5:  # a slow machine, or slow code? What every such command begins with tells
+        assert seconds < 4 * spent("-c", "import typer")[0], f"{seconds:.2f} s of processor"
 
 
 def test_explain_for_people(fake: list[FakeExplainer], jpeg: Path) -> None:
