@@ -33,7 +33,6 @@ _TOOLS = (
     "provenance",
     "vision",
 )
-_ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", re.I)
 _CONFIDENCE = re.compile(
     r"\b(high|moderate|low)\s+confidence\b|\bconfidence\b[^.;]{0,40}\b(high|moderate|low|none)\b", re.IGNORECASE
 )
@@ -151,12 +150,14 @@ def _directions(text: str, basis: Basis) -> str | None:
         told = bool(_PROBABILITY.search(claim.clause) and quantities(claim.clause) and claim.target != "camera")
         if told and not re.search(r"(?<!even )\bodds\b|\bdeciban", claim.clause, re.I):
             continue  # the number was checked with its side, and is the claim
-        allowed = basis.weighs if basis.weighed and _ABOUT_WEIGHT.search(claim.clause) else basis.speaks | basis.weighs
+        allowed = (
+            basis.weighs if basis.weighed and wording.ABOUT_WEIGHT.search(claim.clause) else basis.speaks | basis.weighs
+        )
         if claim.sign == "even":
             continue
         if claim.sign in ("for", "against"):
             if (claim.target, claim.sign) not in allowed:
-                return f"What it cites does not speak {claim.sign} {_named(claim.target)}."
+                return f"What it cites does not speak {claim.sign} {wording.NAMED[claim.target]}."
         elif basis.abstained and not basis.scored and claim.sign == "absent" and not about.says_abstained(claim.clause):
             return "It makes a finding out of a tool that gave no judgement."
         elif claim.sign == "absent" and claim.target == "generated" and basis.none_found:
@@ -164,12 +165,8 @@ def _directions(text: str, basis: Basis) -> str | None:
         elif (claim.target, "for") in basis.speaks | basis.weighs and not (
             basis.undecided and claim.sign == "undecided"
         ):
-            return f"It says that nothing speaks for {_named(claim.target)}, and what it cites does."
+            return f"It says that nothing speaks for {wording.NAMED[claim.target]}, and what it cites does."
     return None
-
-
-def _named(target: str) -> str:
-    return {"generated": "a generated picture", "edited": "an edit", "camera": "a camera"}[target]
 
 
 def _strength(text: str, basis: Basis) -> str | None:

@@ -15,9 +15,8 @@ from agent.basis import Basis
 from agent.numerals import Known, Quantity, quantities, same
 
 _I = re.IGNORECASE
-_ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", _I)
 _NEEDS = {
-    "weight": _ABOUT_WEIGHT,
+    "weight": wording.ABOUT_WEIGHT,
     "score": re.compile(r"\bscor\w+", _I),
     "version": re.compile(r"\bversions?\b", _I),
     "count": re.compile(r"\btools?\b|\bchecks?\b|\bpieces?\b|\bdetectors?\b", _I),

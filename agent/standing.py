@@ -221,7 +221,7 @@ def absence(text: str, basis: Basis, case: Case) -> str | None:
         total = sum(entry.decibans for entry in entries)
         if claim.sign == "absent" and not (claim.target == "generated" and basis.none_found):
             if claim.target in _spoken_for(case):
-                return f"It says that nothing speaks for {_NAMED[claim.target]}, and something does."
+                return f"It says that nothing speaks for {wording.NAMED[claim.target]}, and something does."
         elif _AGREED.search(claim.clause) and not quantities(claim.clause):
             if any(entry.decibans * side <= -LEAST_DECIBANS for entry in entries for side in _side(claim.sign)):
                 return "It says that all agree, and one does not."
@@ -234,9 +234,6 @@ def absence(text: str, basis: Basis, case: Case) -> str | None:
 
 def _side(sign: str) -> tuple[int, ...]:
     return {"for": (1,), "against": (-1,)}.get(sign, ())
-
-
-_NAMED = {"generated": "a generated picture", "edited": "an edit"}
 
 
 def _spoken_for(case: Case) -> Iterator[str]:

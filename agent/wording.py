@@ -16,7 +16,10 @@ Target = Literal["generated", "edited", "camera"]
 Sign = Literal["for", "against", "absent", "undecided", "even"]
 
 _I = re.IGNORECASE
-
+ABOUT_WEIGHT = re.compile(r"\bdecibans?\b|\bodds\b|\blikel|\bprobab|\bplausib|\blikelihood\b|\bweigh", _I)
+"""What a clause speaks of where it tells a weight."""
+NAMED: dict[Target, str] = {"generated": "a generated picture", "edited": "an edit", "camera": "a camera"}
+"""The targets in words."""
 
 _BANDS = (
     (0.05, "very unlikely"), (0.2, "unlikely"), (0.4, "somewhat less likely than not"), (0.6, "about as likely as not"),
@@ -173,9 +176,10 @@ def negated(clause: str) -> bool:
     return len(_NEGATIVE.findall(_IDIOM.sub(" ", clause))) % 2 == 1
 
 
-def targets(clause: str) -> set[Target]:
+def targets(clause: str) -> list[Target]:
     """What `clause` speaks of, whatever it says of it."""
-    return {target for target, pattern in _TARGETS.items() if pattern.search(_IDIOM.sub(" ", clause))}
+    clause = _IDIOM.sub(" ", clause)
+    return [target for target, pattern in _TARGETS.items() if pattern.search(clause)]
 
 
 def claims(text: str) -> list[Said]:
@@ -183,7 +187,7 @@ def claims(text: str) -> list[Said]:
     said = []
     for raw in clauses(text):
         clause = _IDIOM.sub(" ", raw)
-        about = [target for target, pattern in _TARGETS.items() if pattern.search(clause)]
+        about = targets(raw)
         if not about or (_DISCLAIM.search(clause) and not certain(raw)):
             continue
         if (
