@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent import subjects as about
 from agent.numerals import Known, from_mapping, quantities
@@ -114,6 +114,7 @@ def basis_of(
 
 def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
     """Takes in what a tool says; where it is `weighed`, its weight tells how likely it makes things, not its words."""
+    before = len(basis.numbers)
     texts = [finding.text for finding in item.findings] + list(item.limits)
     texts += [ref.caption for ref in item.maps]
     if item.abstained_because is not None:
@@ -153,8 +154,17 @@ def _take_evidence(basis: Basis, item: Evidence, *, weighed: bool) -> None:
         basis.numbers.append(Known(item.score, "fraction", "score"))
     for text in (*texts, *basis.written):
         basis.numbers += [Known(quantity.value, quantity.unit) for quantity in quantities(text)]
+    if item.score is not None:  # told as the score alone, wherever the tool wrote it: it is no weight
+        basis.numbers[before:] = [
+            replace(each, about="score") if each.about is None and _is(item.score, each) else each
+            for each in basis.numbers[before:]
+        ]
     basis.texts += [text for text in texts if text]
     basis.texts.append(f"{item.detector} {item.id}")
+
+
+def _is(score: float, known: Known) -> bool:
+    return known.unit in (None, "fraction") and round(known.value, 2) == round(score, 2)
 
 
 def _take_polarity(basis: Basis, finding: Finding, level: float) -> None:

@@ -192,3 +192,16 @@ def test_a_prompt_is_quoted_in_the_finding_that_holds_it_and_never_said(prompt: 
     assert not stands(f"{prompt}.")
     assert not stands(f"The provenance tool reports: “{prompt}”.")
     assert not any(stands(f"{part}.") for part in prompt.split(". ") if len(part) > 20)
+
+
+def test_a_score_is_told_as_no_weight() -> None:
+    text = "No part stands out from the rest more than in untouched photographs (score 0.43)."
+    found = Finding(text=text, polarity="camera", severity="weak", numbers={"score": 0.43})
+    item = Evidence(id="part", detector="part", version="1", target="edited", score=0.43, findings=(found,))
+    weight = Contribution(evidence_id="part", target="edited", llr=-0.21, decibans=-0.9, bucket="all")
+    made = beside(OPEN, item, weight)
+    quote = text[0].lower() + text[1:]
+    for begun, stands in (("With as much as 0.43 it", False), ("With as much as 0.9 decibans it", True)):
+        sentence = Sentence(text=f"{begun} speaks against an edit: {quote}", cites=("part",))
+        because = objection(sentence, made.verdict, made.contributions, made.evidence)
+        assert (because is None) is stands, because
